@@ -1,0 +1,231 @@
+"""The robot: a Franka Panda on a holonomic base, its kinematics, limits and covering spheres.
+
+Ten joints: base x, base y, base yaw, arm 1..7. Nine frames carry spheres: 0 the base (with the arm's fixed
+first link), 1..7 the arm's links, 8 the hand (with the fingers). Arm geometry and limits: Franka Emika,
+"Robot and interface specifications" (Panda).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULE_RADIUS
+from robotctl.geometry import namespace, norm, rotation_rpy, transform
+from robotctl.state import Held
+from robotctl.trajectory import Sweep, Trajectory
+
+Array = Any
+
+N_FRAMES = 9
+HAND = 8  # frame index of the hand
+MOUNT_HEIGHT = 0.40  # arm's foot above the floor [m]
+TCP = np.array([0.0, 0.0, 0.1034])  # between the finger tips, in the hand frame [m]
+STROKE = 0.08  # largest finger opening [m]
+
+JOINT_NAMES = ("base_x", "base_y", "base_yaw") + tuple(f"panda_joint{i}" for i in range(1, 8))
+Q_MIN = np.array([-10.0, -10.0, -20.0, -2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973])
+Q_MAX = np.array([10.0, 10.0, 20.0, 2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973])
+DQ_MAX = np.array([0.8, 0.8, 1.5, 2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61])
+# Commands accelerate at most this much; braking may use BRAKE, which the drives still follow under payload.
+DDQ_MAX = np.array([1.5, 1.5, 3.0, 7.0, 5.0, 7.0, 7.0, 9.0, 12.0, 12.0])
+BRAKE = np.array([2.5, 2.5, 5.0, 10.0, 7.5, 10.0, 10.0, 12.0, 15.0, 15.0])
+HOME = np.array([0.0, 0.0, 0.0, 0.0, -0.6, 0.0, -2.3, 0.0, 1.7, 0.785])  # arm tucked over the base
+
+# Parent-from-joint transforms at zero joint angle: (roll, x, y, z) of the Panda's joints 1..7.
+_ARM = (
+    (0.0, 0.0, 0.0, 0.333),
+    (-np.pi / 2, 0.0, 0.0, 0.0),
+    (np.pi / 2, 0.0, -0.316, 0.0),
+    (np.pi / 2, 0.0825, 0.0, 0.0),
+    (-np.pi / 2, -0.0825, 0.384, 0.0),
+    (np.pi / 2, 0.0, 0.0, 0.0),
+    (np.pi / 2, 0.088, 0.0, 0.0),
+)
+T_LINK7_HAND = transform(rotation_rpy(0.0, 0.0, -np.pi / 4), (0.0, 0.0, 0.107))
+ARM_OFFSETS = np.stack([transform(rotation_rpy(r, 0.0, 0.0), (x, y, z)) for r, x, y, z in _ARM])
+ARM_OFFSETS[0, 2, 3] += MOUNT_HEIGHT
+
+
+@dataclass(frozen=True)
+class Spheres:
+    """Spheres fixed to the robot's frames that together cover its meshes."""
+
+    frame: np.ndarray  # (S,) frame index
+    offset: np.ndarray  # (S, 3) centre in the frame [m]
+    radius: np.ndarray  # (S,) [m]
+    part: tuple[str, ...]  # base, arm, hand, finger, held or blade, for each sphere
+
+    def __len__(self) -> int:
+        return len(self.radius)
+
+    def __add__(self, other: Spheres) -> Spheres:
+        return Spheres(
+            np.concatenate([self.frame, other.frame]),
+            np.concatenate([self.offset, other.offset]),
+            np.concatenate([self.radius, other.radius]),
+            self.part + other.part,
+        )
+
+
+_SPHERES = (  # frame, part, x, y, z, radius [m]: fitted to the convex hulls that the simulator collides with
+    (0, "base", 0, 0, 0.16, 0.28),
+    (0, "base", 0, 0, 0.35, 0.12),
+    (0, "arm", 0.001, 0, 0.47, 0.11),
+    (0, "arm", -0.075, 0, 0.418, 0.097),
+    (1, "arm", 0.001, -0.046, -0.015, 0.089),
+    (1, "arm", -0.0, -0.0, -0.126, 0.087),
+    (1, "arm", 0.0, -0.064, -0.091, 0.05),
+    (2, "arm", -0.001, -0.153, 0.003, 0.073),
+    (2, "arm", -0.001, -0.003, 0.052, 0.079),
+    (2, "arm", 0.0, -0.072, 0.031, 0.085),
+    (3, "arm", 0.071, 0.041, -0.005, 0.08),
+    (3, "arm", 0.055, 0.03, -0.061, 0.064),
+    (3, "arm", 0.0, 0.002, -0.066, 0.081),
+    (4, "arm", -0.024, 0.058, 0.031, 0.064),
+    (4, "arm", -0.011, 0.004, 0.041, 0.079),
+    (4, "arm", -0.081, 0.068, 0.004, 0.083),
+    (5, "arm", 0.001, 0.032, -0.005, 0.067),
+    (5, "arm", 0.001, 0.048, -0.177, 0.057),
+    (5, "arm", 0.001, 0.089, -0.02, 0.074),
+    (5, "arm", 0.0, 0.032, -0.107, 0.083),
+    (5, "arm", 0.0, 0.0, -0.211, 0.074),
+    (6, "arm", 0.074, 0.037, -0.003, 0.063),
+    (6, "arm", 0.01, 0.002, 0.01, 0.064),
+    (6, "arm", 0.077, -0.02, 0.001, 0.065),
+    (7, "arm", 0.031, 0.032, 0.077, 0.053),
+    (7, "arm", -0.003, -0.003, 0.075, 0.052),
+    (8, "hand", 0, -0.08, 0.02, 0.06),
+    (8, "hand", 0, -0.04, 0.02, 0.06),
+    (8, "hand", 0, 0, 0.02, 0.06),
+    (8, "hand", 0, 0.04, 0.02, 0.06),
+    (8, "hand", 0, 0.08, 0.02, 0.06),
+    (8, "finger", 0, -0.04, 0.085, 0.033),
+    (8, "finger", 0, -0.0133, 0.085, 0.033),
+    (8, "finger", 0, 0.0133, 0.085, 0.033),
+    (8, "finger", 0, 0.04, 0.085, 0.033),
+)
+ROBOT_SPHERES = Spheres(
+    np.array([row[0] for row in _SPHERES]),
+    np.array([row[2:5] for row in _SPHERES], float),
+    np.array([row[5] for row in _SPHERES], float),
+    tuple(row[1] for row in _SPHERES),
+)
+
+
+@dataclass(frozen=True)
+class RobotModel:
+    """Kinematics with a set of covering spheres; `holding` returns the model with an object in the hand."""
+
+    spheres: Spheres = field(default_factory=lambda: ROBOT_SPHERES)
+    held: Held | None = None
+
+    def holding(self, held: Held | None, local: np.ndarray, radius: np.ndarray, blade: np.ndarray) -> RobotModel:
+        """The robot with `held` in its hand, covered by spheres given in the object's frame.
+
+        local (n, 3), radius (n,), blade (n,) bool: which spheres belong to a sharp edge.
+        """
+        if held is None:
+            return RobotModel()
+        offset = local @ held.T_hand_object[:3, :3].T + held.T_hand_object[:3, 3]
+        extra = Spheres(
+            np.full(len(radius), HAND), offset, np.asarray(radius), tuple("blade" if b else "held" for b in blade)
+        )
+        return RobotModel(ROBOT_SPHERES + extra, held)
+
+    def forward(self, q: Array) -> tuple[Array, Array]:
+        """Rotation (..., 9, 3, 3) and origin (..., 9, 3) of every frame in the world, for q (..., 10)."""
+        return forward(q)
+
+    def sweep(self, trajectory: Trajectory) -> Sweep:
+        """Every sphere and every human capsule of the trajectory, grown by its bounds."""
+        xp = namespace(trajectory.states)
+        q, dq = trajectory.q, trajectory.dq
+        rotation, origin = forward(q)
+        velocity, omega = frame_velocities(rotation, origin, dq)
+        frame = self.spheres.frame
+        arm = xp.einsum("hsij,sj->hsi", rotation[:, frame], xp.asarray(self.spheres.offset))
+        center = origin[:, frame] + arm
+        w = omega[:, frame]
+        v = velocity[:, frame] + xp.cross(w, arm)
+        radius = xp.asarray(self.spheres.radius)
+        speed = norm(v, 1e-9) + norm(w, 1e-9) * radius + trajectory.speed_bound[:, None]
+        keypoints, bound = trajectory.keypoints, trajectory.keypoint_bound
+        steps = keypoints.shape[0]
+        grown = xp.maximum(bound[:, :, CAPSULE_A], bound[:, :, CAPSULE_B]) + xp.asarray(CAPSULE_RADIUS)
+        return Sweep(
+            trajectory=trajectory,
+            center=center,
+            radius=radius + trajectory.position_bound[:, None],
+            speed=speed,
+            hand_rotation=rotation[:, HAND],
+            capsule_a=keypoints[:, :, CAPSULE_A].reshape(steps, -1, 3),
+            capsule_b=keypoints[:, :, CAPSULE_B].reshape(steps, -1, 3),
+            capsule_radius=grown.reshape(steps, -1),
+        )
+
+
+def forward(q: Array) -> tuple[Array, Array]:
+    """Rotation (..., 9, 3, 3) and origin (..., 9, 3) of every frame in the world, for q (..., 10)."""
+    xp = namespace(q)
+    zero, one = xp.zeros_like(q[..., 0]), xp.ones_like(q[..., 0])
+
+    def about_z(angle: Array) -> Array:
+        c, s = xp.cos(angle), xp.sin(angle)
+        rows = [[c, -s, zero], [s, c, zero], [zero, zero, one]]
+        return xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
+
+    rotation = about_z(q[..., 2])
+    origin = xp.stack([q[..., 0], q[..., 1], zero], axis=-1)
+    rotations, origins = [rotation], [origin]
+    for joint in range(7):
+        offset = xp.asarray(ARM_OFFSETS[joint])
+        origin = origin + rotation @ offset[:3, 3]
+        rotation = rotation @ offset[:3, :3] @ about_z(q[..., 3 + joint])
+        rotations.append(rotation)
+        origins.append(origin)
+    hand = xp.asarray(T_LINK7_HAND)
+    rotations.append(rotation @ hand[:3, :3])
+    origins.append(origin + rotation @ hand[:3, 3])
+    return xp.stack(rotations, axis=-3), xp.stack(origins, axis=-2)
+
+
+def frame_velocities(rotation: Array, origin: Array, dq: Array) -> tuple[Array, Array]:
+    """Linear (..., 9, 3) and angular (..., 9, 3) velocity of every frame's origin, world frame.
+
+    Recursion of Siciliano et al., "Robotics", 2009, eq. 3.25-3.26: each joint adds z_i dq_i to the angular
+    velocity and omega x r to the linear one.
+    """
+    xp = namespace(dq)
+    zero = xp.zeros_like(dq[..., 0])
+    omega = xp.stack([zero, zero, dq[..., 2]], axis=-1)
+    velocity = xp.stack([dq[..., 0], dq[..., 1], zero], axis=-1)
+    velocities, omegas = [velocity], [omega]
+    for frame in range(1, N_FRAMES):
+        lever = origin[..., frame, :] - origin[..., frame - 1, :]
+        velocity = velocity + xp.cross(omega, lever)
+        if frame < HAND:
+            omega = omega + rotation[..., frame, :, 2] * dq[..., 2 + frame, None]
+        velocities.append(velocity)
+        omegas.append(omega)
+    return xp.stack(velocities, axis=-2), xp.stack(omegas, axis=-2)
+
+
+def tcp_pose(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Position (3,) of the point between the finger tips and rotation (3, 3) of the hand, for q (10,)."""
+    rotation, origin = forward(q)
+    return origin[HAND] + rotation[HAND] @ TCP, rotation[HAND]
+
+
+def tcp_jacobian(q: np.ndarray) -> np.ndarray:
+    """Geometric Jacobian of the TCP, linear over angular velocity, (6, 10) world frame."""
+    rotation, origin = forward(q)
+    tip = origin[HAND] + rotation[HAND] @ TCP
+    jacobian = np.zeros((6, 10))
+    jacobian[0, 0] = jacobian[1, 1] = 1.0
+    axes = np.concatenate([[[0.0, 0.0, 1.0]], rotation[1:8, :, 2]])
+    jacobian[:3, 2:] = np.cross(axes, tip - origin[:8]).T
+    jacobian[3:, 2:] = axes.T
+    return jacobian
