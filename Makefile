@@ -1,0 +1,45 @@
+# `make run` and `make test` work from a fresh clone: they need Python 3.11, make and a package registry.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
+.PHONY: install run test test-all train bench lint format clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: set PYTHON=/path/to/python3.11"; exit 7; }
+	@test -d .venv || { command -v uv >/dev/null && uv venv --quiet --seed --python $(PYTHON) .venv || $(PYTHON) -m venv .venv; }
+	@echo "installing (about a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+run: install
+	@$(BIN)/robotctl run kitchen/clear-table
+
+test: lint
+	@$(BIN)/pytest -m 'not slow' -n 2
+
+test-all: lint
+	@$(BIN)/pytest -n 2
+
+train: install
+	$(BIN)/robotctl train kitchen --quick
+
+bench: install
+	$(BIN)/robotctl bench guardrails --tasks 'kitchen/*' --episodes 10
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build dist *.egg-info

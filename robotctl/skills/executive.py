@@ -1,0 +1,68 @@
+"""Runs one skill's story against the state: which phase is on, and when it is reached or given up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robotctl.skills.skill import Outcome, Phase, Reached, Story
+from robotctl.state import TICK, State
+
+STILL = 0.02  # reference joint speed below which the robot counts as standing [m/s, rad/s]
+STALL = 1.0  # standing this long near the goal ends a phase [s]
+NEAR = 3.0  # "near" is this many tolerances
+
+
+class Executive:
+    """Steps through a story: `advance` is called once per control tick."""
+
+    def __init__(self, name: str, story: Story) -> None:
+        self.name = name
+        self.outcome: Outcome | None = None
+        self._story = story
+        self._phase: Phase | None = None
+        self._moving = 0.0  # time spent moving in this phase [s]
+        self._standing = 0.0  # time spent standing in this phase since it last moved [s]
+        self._held = 0.0  # time spent within tolerance [s]
+
+    @property
+    def phase(self) -> Phase | None:
+        return self._phase
+
+    def advance(self, state: State, waiting: bool) -> Phase | None:
+        """The phase to work on now; None once the story has ended (see `outcome`).
+
+        waiting: a guardrail keeps the robot still for now; that time does not count against the phase.
+        """
+        if self._phase is None and self.outcome is None:
+            self._next(None)
+        while self._phase is not None:
+            verdict = self._judge(self._phase, state, waiting)
+            if verdict is None:
+                return self._phase
+            self._next(Reached(state, verdict))
+        return None
+
+    def _judge(self, phase: Phase, state: State, waiting: bool) -> bool | None:
+        """True when reached, False when given up, None while under way."""
+        distance, angle = phase.error(state.robot.q)
+        standing = bool(np.all(np.abs(state.robot.dq_ref) < STILL))
+        within = distance <= phase.position_tolerance and angle <= phase.angle_tolerance
+        if within and (standing or phase.passing):
+            self._held += TICK
+            return True if self._held > phase.hold else None
+        if waiting:
+            return None
+        self._moving += TICK
+        self._standing = self._standing + TICK if standing else 0.0
+        if self._standing > STALL:
+            near = distance <= NEAR * phase.position_tolerance and angle <= NEAR * phase.angle_tolerance
+            if near or self._standing > 4 * STALL:
+                return near
+        return False if self._moving > phase.patience else None
+
+    def _next(self, reached: Reached | None) -> None:
+        self._moving = self._standing = self._held = 0.0
+        try:
+            self._phase = next(self._story) if reached is None else self._story.send(reached)
+        except StopIteration as end:
+            self._phase, self.outcome = None, end.value

@@ -1,0 +1,75 @@
+"""Where an object can be grasped: its kind's grasps placed in the world, with the features that predict success."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robotctl.geometry import matrix_from_quaternion, point_box_distance, rotation_z
+from robotctl.scene import Box, Grasp, ObjectKind
+from robotctl.state import ObjectState
+
+TURNS = 12  # a symmetric grasp is tried at this many angles about the object's axis
+PRE_GRASP = 0.10  # the hand comes from this far along the approach direction [m]
+
+
+@dataclass(frozen=True)
+class GraspPose:
+    """A TCP pose at which to close the fingers."""
+
+    grasp: Grasp
+    position: np.ndarray  # (3,) TCP in the world [m]
+    rotation: np.ndarray  # (3, 3) world from hand: z approaches, y closes
+
+    @property
+    def before(self) -> np.ndarray:
+        """TCP position from which the hand approaches, (3,)."""
+        return self.position - PRE_GRASP * self.rotation[:, 2]
+
+
+def hand_rotation(approach: np.ndarray, closing: np.ndarray) -> np.ndarray:
+    """World from hand for an approach direction (hand z) and a closing direction (hand y), (3, 3)."""
+    z = approach / np.linalg.norm(approach)
+    y = closing - (closing @ z) * z
+    y = y / np.linalg.norm(y)
+    return np.column_stack([np.cross(y, z), y, z])
+
+
+def grasp_poses(item: ObjectState, kind: ObjectKind) -> Iterator[GraspPose]:
+    """Every way the kind's grasps apply to the object where it is; both senses of the closing direction."""
+    body = matrix_from_quaternion(item.quaternion)
+    for grasp in kind.grasps:
+        turns = 2 * np.pi * np.arange(TURNS) / TURNS if grasp.symmetric else np.zeros(1)
+        for turn in turns:
+            frame = body @ rotation_z(turn)
+            for sense in (1.0, -1.0):
+                rotation = hand_rotation(frame @ grasp.approach, sense * (frame @ grasp.closing))
+                yield GraspPose(grasp, item.position + frame @ grasp.position, rotation)
+
+
+def free_depth(pose: GraspPose, boxes: Sequence[Box]) -> float:
+    """Distance from the TCP to the nearest furniture [m]: a flat plate's rim is reachable only off the edge."""
+    return min(
+        float(point_box_distance(pose.position, box.center, rotation_z(box.yaw), box.half)) for box in boxes
+    )
+
+
+def features(pose: GraspPose, item: ObjectState, kind: ObjectKind, boxes: Sequence[Box], others: Sequence[ObjectState]) -> dict[str, float]:
+    """What the skill outcome model sees of a pick: geometry only, all in SI units."""
+    below = pose.position - np.array([0.0, 0.0, 0.02])
+    lower_finger = min(float(point_box_distance(below, b.center, rotation_z(b.yaw), b.half)) for b in boxes)
+    neighbour = min((float(np.linalg.norm((o.position - pose.position)[:2])) for o in others), default=0.5)
+    upright = float(matrix_from_quaternion(item.quaternion)[2, 2])
+    return {
+        "approach_down": float(-pose.rotation[2, 2]),
+        "free_depth": float(np.clip(free_depth(pose, boxes), -0.05, 0.15)),
+        "lower_finger_gap": float(np.clip(lower_finger, -0.05, 0.15)),
+        "neighbour": min(neighbour, 0.5),
+        "upright": upright,
+        "height": kind.height,
+        "radius": kind.radius,
+        "mass": kind.mass,
+        "opening": pose.grasp.opening,
+    }

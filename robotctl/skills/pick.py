@@ -1,0 +1,66 @@
+"""Pick: bring the hand to a grasp of an object, close the fingers, lift."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robotctl.objectives.reach import ReachGoal
+from robotctl.skills.context import HandPath, SkillContext
+from robotctl.skills.grasping import GraspPose, features, grasp_poses
+from robotctl.skills.skill import Outcome, Phase, Story
+from robotctl.state import State
+
+LIFT = 0.12  # [m]
+CLOSE_TIME = 0.5  # the fingers close at about 0.1 m/s and the grip settles [s]
+CANDIDATES = 24  # how many of the likeliest grasps are tried for reachability
+
+
+def ranked_grasps(name: str, state: State, context: SkillContext) -> list[tuple[float, GraspPose, dict[str, float]]]:
+    """Grasps of an object by predicted probability of success, best first."""
+    item, kind = state.object(name), context.kind(state, name)
+    others = [o for o in state.objects if o.name != name]
+    ranked = []
+    for pose in grasp_poses(item, kind):
+        seen = features(pose, item, kind, context.boxes, others)
+        ranked.append((context.outcomes.success_probability("pick", kind.name, seen), pose, seen))
+    ranked.sort(key=lambda entry: -entry[0])
+    return ranked
+
+
+def pick(name: str, state: State, context: SkillContext) -> Story:
+    """Yields the phases of one attempt; returns how it ended."""
+    ranked = ranked_grasps(name, state, context)[:CANDIDATES]
+    lift = np.array([0.0, 0.0, LIFT])
+    paths = [HandPath((pose.before, pose.position, pose.position + lift), pose.rotation) for _, pose, _ in ranked]
+    ignore = frozenset({name})
+    postures = context.postures.find(paths, state, context.robot(state), ignore)
+    if not postures:
+        return Outcome(False, "no grasp is in reach")
+    # A second of travel is worth a percent of success: failing costs far more than driving.
+    best = min(postures, key=lambda posture: 0.01 * posture.cost - ranked[posture.index][0])
+    _, pose, seen = ranked[best.index]
+    before, at, after = best.q
+    opening = pose.grasp.opening
+
+    reached = yield Phase(
+        "approach", ReachGoal(pose.before, pose.rotation, before), opening, 0.02, 0.1, passing=True, patience=20.0
+    )
+    if not reached.ok:
+        return Outcome(False, "the approach was given up", seen)
+    # Look again: the object may have been read better, or moved, while the robot came near.
+    moved = reached.state.object(name).position - state.object(name).position
+    if np.linalg.norm(moved) > 0.05:
+        return Outcome(False, "the object moved away", seen)
+    reached = yield Phase(
+        "descend", ReachGoal(pose.position + moved, pose.rotation, at), opening, 0.005, 0.06, ignore=ignore
+    )
+    if not reached.ok:
+        return Outcome(False, "the grasp was not reached", seen)
+    reached = yield Phase("close", None, 0.0, hold=CLOSE_TIME, ignore=ignore)
+    reached = yield Phase(
+        "lift", ReachGoal(pose.position + moved + lift, pose.rotation, after), 0.0, 0.03, 0.2, passing=True, ignore=ignore
+    )
+    held = reached.state.robot.held
+    if held is None or held.name != name:
+        return Outcome(False, "nothing is between the fingers", seen)
+    return Outcome(True, "lifted", seen)

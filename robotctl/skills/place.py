@@ -1,0 +1,87 @@
+"""Place: carry what is held above a free spot, lower it, open the fingers, retreat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from robotctl.geometry import inverse, rotation_z, transform
+from robotctl.objectives.reach import ReachGoal
+from robotctl.robot import STROKE
+from robotctl.skills.context import HandPath, SkillContext
+from robotctl.skills.skill import Outcome, Phase, Story
+from robotctl.state import State
+
+ABOVE = 0.08  # the object comes down on its spot from this height [m]
+RELEASE_GAP = 0.004  # height above the surface at which the fingers open [m]
+RETREAT = 0.10  # [m]
+OPEN_TIME = 0.4  # [s]
+TURNS = 8  # a round object may be put down at this many angles
+RELEASE_OPENING = 0.03  # how much wider than the grip the fingers open [m]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A free spot on a place."""
+
+    place: str
+    position: np.ndarray  # (3,) of the object's body frame [m]
+    yaws: tuple[float, ...]  # acceptable headings of the object [rad]
+
+
+def features(spot: Spot, held_kind_radius: float, mass: float, clearance: float) -> dict[str, float]:
+    """What the skill outcome model sees of a place."""
+    return {"radius": held_kind_radius, "mass": mass, "clearance": clearance, "height": float(spot.position[2])}
+
+
+def hand_paths(spot: Spot, T_hand_object: np.ndarray) -> list[HandPath]:
+    """Hand motions that bring the held object straight down onto the spot, one for each heading."""
+    from robotctl.robot import TCP
+
+    paths = []
+    for yaw in spot.yaws:
+        T_world_object = transform(rotation_z(yaw), spot.position + np.array([0.0, 0.0, RELEASE_GAP]))
+        T_world_hand = T_world_object @ inverse(T_hand_object)
+        tcp = T_world_hand[:3, 3] + T_world_hand[:3, :3] @ TCP
+        above = tcp + np.array([0.0, 0.0, ABOVE])
+        away = tcp - RETREAT * T_world_hand[:3, 2]
+        paths.append(HandPath((above, tcp, away), T_world_hand[:3, :3]))
+    return paths
+
+
+def place(spot: Spot, state: State, context: SkillContext) -> Story:
+    """Yields the phases of one attempt; returns how it ended."""
+    held = state.robot.held
+    if held is None:
+        return Outcome(False, "nothing is held")
+    kind = context.scene.kinds[held.kind]
+    near = [o for o in state.objects if o.name != held.name]
+    clearance = min((float(np.linalg.norm((o.position - spot.position)[:2])) for o in near), default=0.5)
+    seen = features(spot, kind.radius, kind.mass, min(clearance, 0.5))
+    paths = hand_paths(spot, held.T_hand_object)
+    ignore = frozenset({held.name})
+    postures = context.postures.find(paths, state, context.robot(state), ignore)
+    if not postures:
+        return Outcome(False, "the spot is out of reach", seen)
+    best = postures[0]
+    path = paths[best.index]
+    above, at, away = best.q
+
+    reached = yield Phase(
+        "carry", ReachGoal(path.positions[0], path.rotation, above), 0.0, 0.015, 0.1, passing=True, patience=25.0,
+        ignore=ignore,
+    )  # fmt: skip
+    if not reached.ok:
+        return Outcome(False, "the carry was given up", seen)
+    if reached.state.robot.held is None:
+        return Outcome(False, "lost on the way", seen)
+    reached = yield Phase("lower", ReachGoal(path.positions[1], path.rotation, at), 0.0, 0.006, 0.06, ignore=ignore)
+    if not reached.ok:
+        return Outcome(False, "the spot was not reached", seen)
+    opening = min(reached.state.robot.opening + RELEASE_OPENING, STROKE)
+    reached = yield Phase("open", None, opening, hold=OPEN_TIME, ignore=ignore)
+    reached = yield Phase(
+        "retreat", ReachGoal(path.positions[2], path.rotation, away), opening, 0.03, 0.2, passing=True, ignore=ignore
+    )
+    return Outcome(reached.state.robot.held is None, "released", seen)

@@ -1,0 +1,91 @@
+"""The task's objective as ground goals over named objects, and whether a believed arrangement meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robotctl.geometry import matrix_from_quaternion, rotation_z
+from robotctl.scene import Place, Scene
+from robotctl.state import State
+from robotctl.task import Predicate, Task
+
+ON_TOLERANCE = 0.03  # believed height above a place that still counts as standing on it [m]
+UPRIGHT = np.cos(np.deg2rad(20.0))
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where an object is, as far as goals are concerned."""
+
+    position: np.ndarray  # (3,) [m]
+    up: float  # z component of the object's own z axis
+
+
+Arrangement = Mapping[str, Pose]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One ground predicate: `object` is (or is not) `relation` one of `places`."""
+
+    relation: str
+    object: str
+    places: tuple[Place, ...]
+    negate: bool = False
+
+    def met(self, arrangement: Arrangement) -> bool:
+        pose = arrangement.get(self.object)
+        if pose is None:
+            return False
+        if self.relation == "upright":
+            return (pose.up >= UPRIGHT) != self.negate
+        return any(stands_on(pose, place) for place in self.places) != self.negate
+
+    def __str__(self) -> str:
+        where = f" {self.places[0].name}" if self.places else ""
+        return f"{'not ' if self.negate else ''}{self.object} {self.relation}{where}"
+
+
+def stands_on(pose: Pose, place: Place) -> bool:
+    """Whether the object's foot is on the place's rectangle."""
+    local = rotation_z(place.yaw).T @ (pose.position - place.center)
+    return bool(np.all(np.abs(local[:2]) <= place.half) and abs(local[2]) <= ON_TOLERANCE)
+
+
+def arrangement(state: State) -> dict[str, Pose]:
+    """The believed arrangement of all objects."""
+    return {
+        item.name: Pose(item.position, float(matrix_from_quaternion(item.quaternion)[2, 2])) for item in state.objects
+    }
+
+
+def places_named(scene: Scene, word: str) -> tuple[Place, ...]:
+    """Places with that name, or with that label."""
+    return tuple(p for p in scene.places if p.name == word or word in p.labels)
+
+
+def ground(task: Task, start: Arrangement, labels: Mapping[str, frozenset[str]]) -> tuple[Goal, ...]:
+    """The objective with `forall` expanded over the objects that are there at the start."""
+    goals = []
+    for predicate in task.objective:
+        places = places_named(task.scene, predicate.place) if predicate.place else ()
+        for name in _subjects(predicate, task.scene, start, labels):
+            goals.append(Goal(predicate.is_, name, places, predicate.negate))
+    return tuple(goals)
+
+
+def _subjects(
+    predicate: Predicate, scene: Scene, start: Arrangement, labels: Mapping[str, frozenset[str]]
+) -> Sequence[str]:
+    if predicate.object is not None:
+        return [predicate.object]
+    origin = getattr(predicate, "origin", None)
+    places = places_named(scene, origin) if origin else None
+    return [
+        name
+        for name, pose in start.items()
+        if predicate.forall <= labels[name] and (places is None or any(stands_on(pose, p) for p in places))
+    ]

@@ -1,0 +1,51 @@
+"""Free spots on a place: where an object can be put down next to what already stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from robotctl.geometry import rotation_z
+from robotctl.scene import ObjectKind, Place
+from robotctl.skills.place import TURNS, Spot
+
+GAP = 0.05  # between neighbours, room for the fingers [m]
+OVERHANG = 0.05  # an object held by its edge stands out this far over a free edge, as room for the lower finger [m]
+STEP = 0.04  # grid of spots [m]
+
+
+def needs_edge(kind: ObjectKind) -> bool:
+    """Whether the kind is held from the side, so that a finger ends up below it."""
+    return all(grasp.kind == "edge" for grasp in kind.grasps)
+
+
+def free_spots(place: Place, kind: ObjectKind, taken: Iterable[tuple[np.ndarray, float]]) -> list[Spot]:
+    """Spots on `place` for an object of `kind`, given (position (3,), radius) of what stands around."""
+    turn = rotation_z(place.yaw)
+    if needs_edge(kind) and place.overhang_edge is not None:
+        edge = place.overhang_edge / np.linalg.norm(place.overhang_edge)
+        along = np.array([-edge[1], edge[0]])
+        local_edge = turn[:2, :2].T @ edge
+        reach = float(np.abs(local_edge) @ place.half)
+        span = float(np.abs(turn[:2, :2].T @ along) @ place.half) - kind.radius
+        base = place.center[:2] + (reach - kind.radius + OVERHANG) * edge
+        points = [base + t * along for t in np.arange(-span, span + 1e-9, STEP)]
+        # The hand comes from outside the edge: heading such that body +x points inwards.
+        yaws: tuple[float, ...] = (float(np.arctan2(-edge[1], -edge[0])),)
+    else:
+        inset = np.maximum(place.half - min(kind.radius, 0.9 * float(place.half.min())), 0.0)
+        nx, ny = (max(1, int(2 * extent / STEP) + 1) for extent in inset)
+        grid = [
+            np.array([x, y])
+            for x in np.linspace(-inset[0], inset[0], nx)
+            for y in np.linspace(-inset[1], inset[1], ny)
+        ]
+        points = [place.center[:2] + turn[:2, :2] @ p for p in grid]
+        yaws = tuple(2 * np.pi * np.arange(TURNS) / TURNS)
+    occupied = list(taken)
+    spots = []
+    for point in points:
+        if all(np.linalg.norm(point - other[:2]) > radius + kind.radius + GAP for other, radius in occupied):
+            spots.append(Spot(place.name, np.array([point[0], point[1], place.center[2]]), yaws))
+    return spots
