@@ -139,19 +139,23 @@ class RobotModel:
         """Rotation (..., 9, 3, 3) and origin (..., 9, 3) of every frame in the world, for q (..., 10)."""
         return forward(q)
 
+    def sphere_motion(self, q: Array, dq: Array) -> tuple[Array, Array, Array, Array]:
+        """Centre, its velocity and the angular velocity of every sphere, (n, S, 3), and the hand's rotation (n, 3, 3)."""
+        xp = namespace(q)
+        rotation, origin = forward(q)
+        v0, omega = frame_twists(rotation, origin, dq)
+        frame = self.spheres.frame
+        offset = xp.asarray(self.spheres.offset)
+        center = origin[:, frame] + (rotation[:, frame] @ offset[:, :, None])[..., 0]
+        turning = omega[:, frame]
+        return center, v0[:, frame] + cross(turning, center), turning, rotation[:, HAND]
+
     def sweep(self, trajectory: Trajectory) -> Sweep:
         """Every sphere and every human capsule of the trajectory, grown by its bounds."""
         xp = namespace(trajectory.states)
-        q, dq = trajectory.q, trajectory.dq
-        rotation, origin = forward(q)
-        velocity, omega = frame_velocities(rotation, origin, dq)
-        frame = self.spheres.frame
-        arm = xp.einsum("hsij,sj->hsi", rotation[:, frame], xp.asarray(self.spheres.offset))
-        center = origin[:, frame] + arm
-        w = omega[:, frame]
-        v = velocity[:, frame] + xp.cross(w, arm)
+        center, velocity, omega, hand_rotation = self.sphere_motion(trajectory.q, trajectory.dq)
         radius = xp.asarray(self.spheres.radius)
-        speed = norm(v, 1e-9) + norm(w, 1e-9) * radius + trajectory.speed_bound[:, None]
+        speed = norm(velocity, 1e-9) + norm(omega, 1e-9) * radius + trajectory.speed_bound[:, None]
         keypoints, bound = trajectory.keypoints, trajectory.keypoint_bound
         steps = keypoints.shape[0]
         grown = xp.maximum(bound[:, :, CAPSULE_A], bound[:, :, CAPSULE_B]) + xp.asarray(CAPSULE_RADIUS)
@@ -160,7 +164,7 @@ class RobotModel:
             center=center,
             radius=radius + trajectory.position_bound[:, None],
             speed=speed,
-            hand_rotation=rotation[:, HAND],
+            hand_rotation=hand_rotation,
             capsule_a=keypoints[:, :, CAPSULE_A].reshape(steps, -1, 3),
             capsule_b=keypoints[:, :, CAPSULE_B].reshape(steps, -1, 3),
             capsule_radius=grown.reshape(steps, -1),
@@ -169,6 +173,8 @@ class RobotModel:
 
 def forward(q: Array) -> tuple[Array, Array]:
     """Rotation (..., 9, 3, 3) and origin (..., 9, 3) of every frame in the world, for q (..., 10)."""
+    if isinstance(q, np.ndarray):
+        return _forward_numpy(q)
     xp = namespace(q)
     zero, one = xp.zeros_like(q[..., 0]), xp.ones_like(q[..., 0])
 
@@ -192,25 +198,76 @@ def forward(q: Array) -> tuple[Array, Array]:
     return xp.stack(rotations, axis=-3), xp.stack(origins, axis=-2)
 
 
-def frame_velocities(rotation: Array, origin: Array, dq: Array) -> tuple[Array, Array]:
-    """Linear (..., 9, 3) and angular (..., 9, 3) velocity of every frame's origin, world frame.
+def _forward_numpy(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`forward` without small matrix products: every fixed rotation of the arm only permutes columns.
 
-    Recursion of Siciliano et al., "Robotics", 2009, eq. 3.25-3.26: each joint adds z_i dq_i to the angular
-    velocity and omega x r to the linear one.
+    With (x, y, z) the parent's columns, a roll of +-90 degrees gives (x, +-z, -+y), and a turn by t about the
+    new z gives (c x + s y, c y - s x, z).
+    """
+    shape = q.shape[:-1]
+    q = np.ascontiguousarray(q.reshape(-1, 10), dtype=float)
+    n = len(q)
+    rotation = np.zeros((n, N_FRAMES, 3, 3))
+    origin = np.zeros((n, N_FRAMES, 3))
+    cosine, sine = np.cos(q[:, 2:])[:, :, None], np.sin(q[:, 2:])[:, :, None]  # yaw, arm 1..7
+    x, y, z = np.zeros((n, 3)), np.zeros((n, 3)), np.zeros((n, 3))
+    x[:, :1], x[:, 1:2] = cosine[:, 0], sine[:, 0]
+    y[:, :1], y[:, 1:2] = -sine[:, 0], cosine[:, 0]
+    z[:, 2] = 1.0
+    point = np.zeros((n, 3))
+    point[:, :2] = q[:, :2]
+    rotation[:, 0, :, 0], rotation[:, 0, :, 1], rotation[:, 0, :, 2] = x, y, z
+    origin[:, 0] = point
+    for frame in range(1, HAND):
+        roll, ox, oy, oz = _ARM[frame - 1]
+        if frame == 1:
+            oz += MOUNT_HEIGHT
+        if ox:
+            point = point + ox * x
+        if oy:
+            point = point + oy * y
+        if oz:
+            point = point + oz * z
+        if roll:
+            y, z = (z, -y) if roll > 0 else (-z, y)
+        c, s = cosine[:, frame], sine[:, frame]
+        x, y = c * x + s * y, c * y - s * x
+        rotation[:, frame, :, 0], rotation[:, frame, :, 1], rotation[:, frame, :, 2] = x, y, z
+        origin[:, frame] = point
+    rotation[:, HAND] = rotation[:, HAND - 1] @ T_LINK7_HAND[:3, :3]
+    origin[:, HAND] = point + T_LINK7_HAND[2, 3] * z
+    return rotation.reshape(*shape, N_FRAMES, 3, 3), origin.reshape(*shape, N_FRAMES, 3)
+
+
+def cross(a: Array, b: Array) -> Array:
+    """a x b over the last axis, broadcast; `np.cross` costs ten times as much on small arrays."""
+    xp = namespace(a)
+    x = a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1]
+    y = a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2]
+    z = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    return xp.stack([x, y, z], axis=-1)
+
+
+def frame_twists(rotation: Array, origin: Array, dq: Array) -> tuple[Array, Array]:
+    """Twist of every frame about the world's origin: v0 (..., 9, 3) and omega (..., 9, 3), world frame.
+
+    A point p of frame f moves with v0_f + omega_f x p. A joint k with axis z_k through o_k turns everything
+    behind it: omega_f = sum_{k <= f} z_k dq_k and v0_f = base + sum_{k <= f} o_k x z_k dq_k.
     """
     xp = namespace(dq)
+    axis = rotation[..., :HAND, :, 2] * dq[..., 2:, None]  # base yaw and arm 1..7 turn frames 0..7
+    omega = xp.cumsum(axis, axis=-2)
+    v0 = xp.cumsum(cross(origin[..., :HAND, :], axis), axis=-2)
     zero = xp.zeros_like(dq[..., 0])
-    omega = xp.stack([zero, zero, dq[..., 2]], axis=-1)
-    velocity = xp.stack([dq[..., 0], dq[..., 1], zero], axis=-1)
-    velocities, omegas = [velocity], [omega]
-    for frame in range(1, N_FRAMES):
-        lever = origin[..., frame, :] - origin[..., frame - 1, :]
-        velocity = velocity + xp.cross(omega, lever)
-        if frame < HAND:
-            omega = omega + rotation[..., frame, :, 2] * dq[..., 2 + frame, None]
-        velocities.append(velocity)
-        omegas.append(omega)
-    return xp.stack(velocities, axis=-2), xp.stack(omegas, axis=-2)
+    v0 = v0 + xp.stack([dq[..., 0], dq[..., 1], zero], axis=-1)[..., None, :]
+    hand = slice(HAND - 1, HAND)  # the hand is fixed to link 7
+    return xp.concatenate([v0, v0[..., hand, :]], axis=-2), xp.concatenate([omega, omega[..., hand, :]], axis=-2)
+
+
+def frame_velocities(rotation: Array, origin: Array, dq: Array) -> tuple[Array, Array]:
+    """Linear (..., 9, 3) and angular (..., 9, 3) velocity of every frame's origin, world frame."""
+    v0, omega = frame_twists(rotation, origin, dq)
+    return v0 + cross(omega, origin), omega
 
 
 def tcp_pose(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

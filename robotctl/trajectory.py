@@ -52,3 +52,5 @@ class Sweep:
     capsule_a: Array  # (H+1, C, 3) [m]
     capsule_b: Array  # (H+1, C, 3) [m]
     capsule_radius: Array  # (H+1, C) body radius + keypoint bound [m]
+    rotation_bound: Array | float = 0.0  # (H+1, 1) angle the hand's true rotation may be off [rad]
+    human_distance: Array | None = None  # (H+1, S) surface distance to the nearest capsule, where already known [m]
