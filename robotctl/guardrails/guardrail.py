@@ -86,6 +86,8 @@ def parts(robot: RobotModel, *names: str) -> np.ndarray:
 
 def distance_to_people(sweep: Sweep, spheres: np.ndarray) -> Array:
     """Surface distance of each sphere to the nearest human capsule, (H+1, S') [m]; inf without people."""
+    if sweep.human_distance is not None:
+        return sweep.human_distance[:, spheres]
     xp = namespace(sweep.center)
     center = sweep.center[:, spheres]
     if sweep.capsule_a.shape[1] == 0 or len(spheres) == 0:

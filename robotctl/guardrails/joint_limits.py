@@ -16,6 +16,7 @@ class JointLimits:
 
     header: Header
     fraction: float = 1.0  # share of the speed and acceleration limits that may be used
+    position_error: float = 0.0  # how far a joint may be from where it is predicted [m, rad]
     unit = "1"
 
     def margin(self, sweep: Sweep, robot: RobotModel) -> Array:
@@ -25,4 +26,5 @@ class JointLimits:
         span = Q_MAX - Q_MIN
         speed = self.fraction - xp.abs(dq) / DQ_MAX
         acceleration = self.fraction - xp.abs(ddq) / BRAKE
-        return xp.concatenate([(q - Q_MIN) / span, (Q_MAX - q) / span, speed, acceleration], axis=1)
+        low, high = Q_MIN + self.position_error, Q_MAX - self.position_error
+        return xp.concatenate([(q - low) / span, (high - q) / span, speed, acceleration], axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robotctl.geometry import namespace
+from robotctl.geometry import namespace, norm
 from robotctl.guardrails.guardrail import Array, Header
 from robotctl.robot import RobotModel
 from robotctl.trajectory import Sweep
@@ -23,4 +23,8 @@ class Upright:
         if robot.held is None:
             return xp.zeros((sweep.center.shape[0], 0))
         axis = sweep.hand_rotation @ xp.asarray(robot.held.T_hand_object[:3, 2])
-        return axis[:, 2:3] - self.cos_max_tilt
+        cosine = axis[:, 2:3]
+        # A rotation by d more changes the cosine by at most d sin(tilt) + d^2 / 2.
+        sine = norm(axis[:, :2], 1e-9)[:, None]
+        bound = sweep.rotation_bound
+        return cosine - bound * sine - 0.5 * bound * bound - self.cos_max_tilt

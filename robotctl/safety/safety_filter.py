@@ -1,0 +1,277 @@
+"""The safety filter: no action is executed unless the robot can still stop safely after it.
+
+Each tick the proposed velocity is tried as a path: this tick to the proposed velocity, then a synchronised
+brake to rest. The worst case of that path (see robotctl.safety.tube) must satisfy every guardrail in force:
+every margin >= 0, so that NaN is unsafe. If it does not, the same is tried with 0.5 and 0.25 of the proposal's
+difference to braking; if none passes, the robot follows the brake that was verified last.
+
+Invariant. Before every tick, either the reference is at rest, or the stored brake leads it to rest and was part
+of a path whose tube satisfied every guardrail then in force.
+Base. At rest the stored brake is empty.
+Step. If a candidate is accepted, its first tick is executed and its remainder is stored: both were verified
+together. If none is accepted, the first tick of the stored brake is executed and its remainder stays stored.
+Nothing else moves the reference: it is the exact integral of the commands.
+Hence every executed tick was part of a verified tube. The tube over-approximates the true motion of robot and
+people while the assumptions hold, whatever is sensed later, so each guardrail holds at every instant the robot
+moves. At rest the guardrails on motion hold by definition and the others hold because the last instant of the
+brake was verified.
+
+Recovery. A guardrail on places (furniture, regions, tilt, joint positions) can be broken where the invariant
+does not reach: at the start, or when an object has just been gripped. Then a motion passes if it is slow
+(RECOVERY_SPEED) and no entry that is broken now gets any worse at the samples; all others must hold in full.
+Otherwise the robot could never leave such a place. Guardrails on motion have no recovery: at rest they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from robotctl.guardrails.blade_speed import BladeSpeed
+from robotctl.guardrails.clearance import Boxes, Clearance
+from robotctl.guardrails.guardrail import Assumptions, Guardrail, in_force
+from robotctl.guardrails.joint_limits import JointLimits
+from robotctl.guardrails.keep_out import KeepOut
+from robotctl.guardrails.separation import Separation
+from robotctl.guardrails.upright import Upright
+from robotctl.robot import BRAKE, DQ_MAX, STROKE, RobotModel
+from robotctl.safety.brake import brake_velocities
+from robotctl.safety.tube import Tube, levers, worst_case
+from robotctl.safety.verdict import Verdict
+from robotctl.state import N_ACTIONS, N_JOINTS, TICK, Held, State
+
+SCALES = (0.5, 0.25)  # of the proposal's difference to braking, tried in this order
+LIMIT_SHARE = 0.97  # of the joint speed and acceleration limits: the drives overshoot their reference a little
+JOINT_ERROR = 0.01  # how far a joint may be from its reference [m, rad]
+RECOVERY_SPEED = 0.10  # [m/s] for any point of the robot
+NEAR = 0.10  # boxes farther than this from the robot are left out; margins beyond it are reported as this [m]
+
+
+class Kind(Protocol):
+    """What the filter needs to know of an object kind (scene.ObjectKind)."""
+
+    @property
+    def spheres(self) -> np.ndarray: ...  # (n, 4) x y z r in the body frame [m]
+
+    @property
+    def blade(self) -> np.ndarray: ...  # (n,) bool
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One candidate's result."""
+
+    passed: bool
+    margins: dict[str, float]
+    tightest: str  # the guardrail with the smallest margin
+    broken: str  # the first guardrail that failed, "" when passed
+
+
+class SafetyFilter:
+    """Certifies one action per tick; keeps the brake verified last."""
+
+    def __init__(self, guardrails: Sequence[Guardrail], assumptions: Assumptions, kinds: Mapping[str, Kind]) -> None:
+        self._assumptions = assumptions
+        self._kinds = kinds
+        self._guardrails = tuple(_reserved(g) for g in guardrails)
+        fraction = min((g.fraction for g in self._guardrails if isinstance(g, JointLimits)), default=LIMIT_SHARE)
+        self._speed_limit = DQ_MAX * fraction * (1.0 - 1e-9)
+        self._acceleration_limit = BRAKE * fraction * (1.0 - 1e-9)
+        # Beyond this distance to people every speed limit has reached its ceiling.
+        self._horizon = max(
+            (g.radius + g.v_max / g.slope for g in self._guardrails if isinstance(g, Separation | BladeSpeed)),
+            default=0.0,
+        )
+        self._bare = RobotModel()
+        self._bare_lever = levers(self._bare)
+        self._held: Held | None = None
+        self._robot, self._lever = self._bare, self._bare_lever
+        self._brake = np.zeros((0, N_JOINTS))  # velocities at the ends of the coming ticks
+        self._start: tuple[np.ndarray, np.ndarray] | None = None  # reference the stored brake begins at
+        self._opening: float | None = None
+
+    def certify(self, state: State, action: np.ndarray | None, skill: str) -> Verdict:
+        """The action to execute in the tick that begins at `state`, for the proposed `action` (11,)."""
+        reference = state.robot
+        if self._opening is None:
+            self._opening = float(np.clip(np.nan_to_num(reference.opening), 0.0, STROKE))
+        if not (np.isfinite(reference.q_ref).all() and np.isfinite(reference.dq_ref).all()):
+            return self._stand("the reference is not finite")
+        proposal, complaint = _read(action)
+        if proposal is not None:
+            self._opening = float(np.clip(proposal[N_JOINTS], 0.0, STROKE))
+        fresh = brake_velocities(reference.dq_ref, self._acceleration_limit)
+        slowest = fresh[0] if len(fresh) else np.zeros(N_JOINTS)
+        if proposal is None:
+            return self._follow(state, fresh, complaint, {}, "")
+        wanted = proposal[:N_JOINTS]
+        step = self._acceleration_limit * TICK
+        limited = np.clip(wanted, reference.dq_ref - step, reference.dq_ref + step)
+        limited = np.clip(limited, -self._speed_limit, self._speed_limit)
+        clipped = not np.allclose(limited, wanted, rtol=0.0, atol=1e-6)
+        if len(fresh) == 0 and not limited.any():
+            self._store(state, fresh, np.zeros(N_JOINTS))
+            return self._verdict(np.zeros(N_JOINTS), False, "", {}, "", 1.0, False)
+        robot = self._model(reference.held)
+        if robot is None:
+            return self._follow(state, fresh, f"unknown kind of object in the hand: {reference.held}", {}, "")
+
+        full = self._check(robot, state, [limited], skill)[0]
+        if full.passed:
+            self._accept(state, limited)
+            reason = "limited to the joints' speed and acceleration" if clipped else ""
+            return self._verdict(limited, clipped, reason, full.margins, full.tightest, 1.0, False)
+        tries = [slowest + scale * (limited - slowest) for scale in SCALES]
+        for scale, velocity, check in zip(SCALES, tries, self._check(robot, state, tries, skill), strict=True):
+            if check.passed:
+                self._accept(state, velocity)
+                return self._verdict(velocity, True, full.broken, check.margins, check.tightest, scale, False)
+        return self._follow(state, fresh, full.broken, full.margins, full.tightest)
+
+    def _check(self, robot: RobotModel, state: State, velocities: list[np.ndarray], skill: str) -> list[_Check]:
+        """Verify, for each velocity at the end of this tick, the tick and the brake after it."""
+        paths = [np.concatenate([v[None], brake_velocities(v, self._acceleration_limit)]) for v in velocities]
+        tube = worst_case(
+            robot, self._lever, state.robot, paths, state.people, state.time, self._assumptions, self._horizon
+        )
+        rows = []
+        for guardrail in in_force(self._guardrails, state.robot.held, skill):
+            guardrail = _nearby(guardrail, tube)
+            rows.append((guardrail, guardrail.margin(tube.sweep, robot)))
+        return [self._judge(robot, tube, span, rows) for span in tube.spans]
+
+    def _judge(self, robot: RobotModel, tube: Tube, span: slice, rows: list[tuple[Guardrail, np.ndarray]]) -> _Check:
+        """Whether one candidate of the tube passes."""
+        margins: dict[str, float] = {}
+        broken = ""
+        for guardrail, margin in rows:
+            own = margin[span]
+            smallest = float(own.min()) if own.size else np.inf
+            if isinstance(guardrail, Clearance | KeepOut) and smallest > NEAR:
+                smallest = NEAR
+            name = guardrail.header.id
+            margins[name] = min(smallest, margins.get(name, np.inf))
+            if not smallest >= 0 and not broken and not _recovers(guardrail, robot, tube, span, own):
+                broken = name
+        tightest = min(margins, key=lambda name: _order(margins[name]), default="")
+        return _Check(not broken, margins, tightest, broken)
+
+    def _model(self, held: Held | None) -> RobotModel | None:
+        """The robot with what it holds; None when the kind is not known."""
+        if held is None:
+            self._held, self._robot, self._lever = None, self._bare, self._bare_lever
+        elif held is not self._held:
+            kind = self._kinds.get(held.kind)
+            if kind is None or not np.isfinite(held.T_hand_object).all():
+                return None
+            self._robot = RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
+            self._held, self._lever = held, levers(self._robot)
+        return self._robot
+
+    def _accept(self, state: State, velocity: np.ndarray) -> None:
+        self._store(state, brake_velocities(velocity, self._acceleration_limit), velocity)
+
+    def _store(self, state: State, brake: np.ndarray, velocity: np.ndarray) -> None:
+        """Remember the brake that begins where this tick, ending with `velocity`, will leave the reference."""
+        q, dq = state.robot.q_ref, state.robot.dq_ref
+        self._brake = brake
+        self._start = (q + 0.5 * TICK * (dq + velocity), velocity)
+
+    def _follow(
+        self, state: State, fresh: np.ndarray, reason: str, margins: dict[str, float], tightest: str
+    ) -> Verdict:
+        """The next tick of the stored brake; a fresh brake if the reference is not where it was left."""
+        brake = self._brake
+        if not self._is_where_left(state):
+            brake = fresh
+            if len(fresh):
+                reason += "; the reference moved by other means: unverified brake"
+        velocity = brake[0] if len(brake) else np.zeros(N_JOINTS)
+        self._store(state, brake[1:], velocity)
+        return self._verdict(velocity, True, reason, margins, tightest, 0.0, not velocity.any())
+
+    def _is_where_left(self, state: State) -> bool:
+        if self._start is None:
+            return False
+        q, dq = self._start
+        near_q = np.abs(state.robot.q_ref - q).max() < 1e-6
+        return bool(near_q and np.abs(state.robot.dq_ref - dq).max() < 1e-6)
+
+    def _stand(self, reason: str) -> Verdict:
+        self._brake, self._start = np.zeros((0, N_JOINTS)), None
+        return self._verdict(np.zeros(N_JOINTS), True, reason, {}, "", 0.0, True)
+
+    def _verdict(
+        self,
+        velocity: np.ndarray,
+        intervened: bool,
+        reason: str,
+        margins: dict[str, float],
+        tightest: str,
+        scale: float,
+        stopped: bool,
+    ) -> Verdict:
+        action = np.append(velocity, self._opening)
+        margin = margins[tightest] if tightest else np.inf
+        return Verdict(action, intervened, reason, margin, tightest, scale, stopped, margins)
+
+
+def _read(action: np.ndarray | None) -> tuple[np.ndarray | None, str]:
+    """The proposal as an array (11,), or None and what is wrong with it."""
+    if action is None:
+        return None, "no action proposed"
+    try:
+        proposal = np.asarray(action, dtype=float)
+    except (TypeError, ValueError):
+        return None, "the proposed action is not an array of numbers"
+    if proposal.shape != (N_ACTIONS,):
+        return None, f"the proposed action has shape {proposal.shape}, not ({N_ACTIONS},)"
+    if not np.isfinite(proposal).all():
+        return None, "the proposed action is not finite"
+    return proposal, ""
+
+
+def _order(margin: float) -> float:
+    return -np.inf if np.isnan(margin) else margin
+
+
+def _reserved(guardrail: Guardrail) -> Guardrail:
+    """Joint limits with a reserve for what the drives do beyond their reference."""
+    if isinstance(guardrail, JointLimits):
+        return replace(guardrail, fraction=guardrail.fraction * LIMIT_SHARE, position_error=JOINT_ERROR)
+    return guardrail
+
+
+def _nearby(guardrail: Guardrail, tube: Tube) -> Guardrail:
+    """The guardrail with only those boxes that can be within NEAR of the tube."""
+    if not isinstance(guardrail, Clearance | KeepOut):
+        return guardrail
+    boxes = guardrail.boxes
+    sweep = tube.sweep
+    reach = sweep.radius.max() + NEAR + getattr(guardrail, "distance", 0.0)
+    low, high = sweep.center.min(axis=(0, 1)) - reach, sweep.center.max(axis=(0, 1)) + reach
+    extent = (np.abs(boxes.rotation) * boxes.half[:, None, :]).sum(axis=-1)  # of the axis-aligned box around each
+    apart = (boxes.center - extent > high) | (boxes.center + extent < low)
+    near = ~apart.any(axis=1)
+    return replace(guardrail, boxes=Boxes(boxes.center[near], boxes.rotation[near], boxes.half[near]))
+
+
+def _recovers(guardrail: Guardrail, robot: RobotModel, tube: Tube, span: slice, margin: np.ndarray) -> bool:
+    """Whether the rows that are negative are broken already at the start and do not get worse on the way."""
+    if not isinstance(guardrail, Clearance | KeepOut | Upright | JointLimits):
+        return False
+    places = margin.shape[1]
+    if isinstance(guardrail, JointLimits):
+        places = 2 * N_JOINTS  # the rest limits speed and acceleration
+    if not np.all(margin[:, places:] >= 0):
+        return False
+    broken = ~(margin[0, :places] >= 0)
+    if not np.all(margin[:, :places][:, ~broken] >= 0):
+        return False
+    sweep = tube.at_samples()
+    slow = sweep.speed[span].max() - sweep.trajectory.speed_bound[0] <= RECOVERY_SPEED
+    course = guardrail.margin(sweep, robot)[span][:, :places][:, broken]
+    return bool(slow and np.all(np.diff(course, axis=0) >= -1e-9))

@@ -1,0 +1,197 @@
+"""This file turns reference paths and the last readings of people into the worst case they can sweep.
+
+A path is sampled every D = 25 ms; sample m stands for the times within h = D/2 of it. What can happen between
+samples is bounded from the joint speeds. On an interval the joint velocities are linear in time, so a point p
+of the robot has |p'''| <= 3 (L.|dq|) A + (L.|dq|) W^2, with L the lever of the point about each turning joint,
+A = sum |ddq| and W = sum |dq| over the turning joints (second and third derivatives of p by the joint angles
+are at most the shorter lever). Linear interpolation of a vector with |v''| <= b is off by at most b D^2 / 8;
+hence between two samples a speed is at most the interpolated one plus that "bend", and a sphere's centre moves
+at most h times it away from the nearer sample.
+
+The robot follows its reference with a delay of at most `actuation_latency`, within `tracking_error`; a person's
+keypoint is within `human_error` of its reading, and moved at most with its assumed speed since the stamp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULE_RADIUS, KEYPOINT_PART
+from robotctl.guardrails.guardrail import Assumptions
+from robotctl.robot import ARM_OFFSETS, HAND, N_FRAMES, T_LINK7_HAND, RobotModel
+from robotctl.safety.brake import reference_path
+from robotctl.state import TICK, PersonState, RobotState
+from robotctl.trajectory import Sweep, Trajectory
+
+SPACING = 0.5 * TICK  # [s] between samples
+REACH = 0.5 * SPACING  # [s] each sample stands for this long before and after it
+HAND_EXTENT = 0.138  # [m] from the hand's back to the finger tips: two points that far apart, both off by e,
+# let the hand tilt by at most 2 e / HAND_EXTENT
+
+
+@dataclass(frozen=True)
+class Tube:
+    """What the robot may sweep along several candidate paths, one after the other in the same arrays."""
+
+    sweep: Sweep  # worst case, motion between samples included
+    motion: np.ndarray  # (n, S) share of the radii that is motion between samples [m]
+    turn: np.ndarray  # (n, 1) share of the rotation bound that is motion between samples [rad]
+    spans: tuple[slice, ...]  # rows of each candidate
+
+    def at_samples(self) -> Sweep:
+        """The sweep without the motion between samples."""
+        return replace(
+            self.sweep, radius=self.sweep.radius - self.motion, rotation_bound=self.sweep.rotation_bound - self.turn
+        )
+
+
+def levers(robot: RobotModel) -> np.ndarray:
+    """Longest lever of every sphere's farthest point about the eight turning joints, (S, 8) [m].
+
+    The yaw and the arm's first joint share their axis; from joint k on, the lever is at most the sum of the
+    links behind it. Joints that do not move a sphere have lever 0.
+    """
+    link = np.linalg.norm(ARM_OFFSETS[:, :3, 3], axis=1)
+    link = np.concatenate([[0.0, 0.0], link[1:], [np.linalg.norm(T_LINK7_HAND[:3, 3])]])  # from frame f-1 to f
+    spheres = robot.spheres
+    own = np.linalg.norm(spheres.offset, axis=1) + spheres.radius
+    out = np.zeros((len(spheres), HAND))
+    for joint in range(HAND):  # 0 the yaw, then arm 1..7, each at the frame of the same number
+        for i, frame in enumerate(spheres.frame):
+            if frame >= joint:
+                out[i, joint] = link[joint + 1 : frame + 1].sum() + own[i]
+    assert link.shape == (N_FRAMES,)
+    return out
+
+
+def _people(
+    people: Sequence[PersonState], time: float, times: np.ndarray, assumptions: Assumptions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Capsule ends a, b (C, 3) as last read, and their radii at `times` (n, C), grown by all that may have happened.
+
+    A reading from the future is no reading: its age is NaN, and NaN is unsafe everywhere.
+    """
+    keypoints = np.array([p.keypoints for p in people], dtype=float)
+    stamps = np.array([p.stamp for p in people], dtype=float)
+    age = np.where(stamps <= time + 1e-9, np.maximum(time - stamps, 0.0), np.nan)
+    part = assumptions.keypoint_speed()[KEYPOINT_PART]
+    speed = np.maximum(part[CAPSULE_A], part[CAPSULE_B])  # (16,)
+    since = times[:, None, None] + (REACH + assumptions.actuation_latency + age)[None, :, None]
+    radius = CAPSULE_RADIUS + assumptions.human_error + speed * since  # (n, P, 16)
+    a, b = keypoints[:, CAPSULE_A], keypoints[:, CAPSULE_B]
+    return a.reshape(-1, 3), b.reshape(-1, 3), radius.reshape(len(times), -1)
+
+
+def _human_distance(
+    center: np.ndarray, radius: np.ndarray, a: np.ndarray, b: np.ndarray, grown: np.ndarray, horizon: float
+) -> np.ndarray:
+    """Surface distance of every sphere to the nearest capsule, (n, S) [m]; inf where all are beyond `horizon`.
+
+    The same as guardrails.distance_to_people for capsules that stand still but grow, with matrix products, and
+    only over the capsules that can be nearer than `horizon` at all. NaN stays NaN.
+    """
+    n, s = radius.shape
+    middle = center.reshape(-1, 3).mean(axis=0)
+    robot_size = np.sqrt(((center - middle) ** 2).sum(axis=-1)).max() + radius.max()
+    segment = b - a
+    length2 = (segment * segment).sum(axis=1)
+    apart = np.sqrt((((a + b) * 0.5 - middle) ** 2).sum(axis=1)) - 0.5 * np.sqrt(length2) - grown.max(axis=0)
+    near = ~(apart - robot_size >= horizon)
+    if not near.any():
+        return np.full((n, s), np.inf)
+    a, segment, grown = a[near] - middle, segment[near], grown[:, near]
+    length2 = np.maximum(length2[near], 1e-12)
+    points = (center - middle).reshape(-1, 3)
+    along = points @ segment.T - (a * segment).sum(axis=1)  # (p - a).ab
+    t = np.clip(along / length2, 0.0, 1.0)
+    squared = points @ (-2.0 * a.T) + (a * a).sum(axis=1) + (points * points).sum(axis=1)[:, None]
+    squared += t * (t * length2 - 2.0 * along)
+    distance = np.sqrt(np.maximum(squared, 0.0)).reshape(n, s, -1) - grown[:, None]
+    return distance.min(axis=-1) - radius
+
+
+def worst_case(
+    robot: RobotModel,
+    lever: np.ndarray,
+    state: RobotState,
+    candidates: Sequence[np.ndarray],
+    people: Sequence[PersonState],
+    time: float,
+    assumptions: Assumptions,
+    horizon: float,
+) -> Tube:
+    """The tube of every candidate, a sequence of joint velocities (k, 10) at tick ends, from the reference on.
+
+    lever: see `levers`. horizon [m]: distances to people beyond it may be reported as inf.
+    """
+    paths = [reference_path(state.q_ref, state.dq_ref, velocities) for velocities in candidates]
+    lengths = [len(times) for times, _, _, _ in paths]
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    n = int(ends[-1])
+    times = np.concatenate([p[0] for p in paths])
+    q, dq = np.concatenate([p[1] for p in paths]), np.concatenate([p[2] for p in paths])
+    ddq = np.concatenate([np.concatenate([p[3], p[3][-1:]]) for p in paths])  # of the interval after each sample
+    after, before = np.arange(1, n + 1), np.arange(-1, n - 1)
+    after[ends - 1], before[starts] = ends - 1, starts
+
+    center, velocity, omega, hand_rotation = robot.sphere_motion(q, dq)
+    turning = np.abs(dq[:, 2:])
+    turning = np.maximum(turning, turning[after])
+    total, change = turning.sum(axis=1), np.abs(ddq[:, 2:]).sum(axis=1)
+    third = (SPACING * SPACING / 8.0) * (3.0 * change + total * total)  # times L.|dq| is the bend
+    bend = (turning @ lever.T) * third[:, None]
+    bend = np.maximum(bend, bend[before])
+
+    def between(speed: np.ndarray) -> np.ndarray:
+        """Highest interpolated speed within REACH of each sample."""
+        return 0.5 * (speed + np.maximum(np.maximum(speed[after], speed[before]), speed))
+
+    center_speed = np.sqrt((velocity * velocity).sum(axis=-1))
+    turning_speed = np.sqrt((omega * omega).sum(axis=-1))
+    radius = robot.spheres.radius
+    speed = between(center_speed + turning_speed * radius) + bend + assumptions.tracking_speed_error
+    motion = REACH * (between(center_speed) + bend)
+    hand_bend = np.maximum(total * third, (total * third)[before])
+    turn = REACH * (between(turning_speed[:, _first_of_hand(robot)]) + hand_bend)[:, None]
+    grip = np.array([assumptions.object_error if part in ("held", "blade") else 0.0 for part in robot.spheres.part])
+    grown = radius + grip + assumptions.tracking_error + motion
+
+    if people:
+        a, b, capsule_radius = _people(people, time, times, assumptions)
+        distance = _human_distance(center, grown, a, b, capsule_radius, horizon)
+    else:
+        a = b = np.zeros((0, 3))
+        capsule_radius = np.zeros((n, 0))
+        distance = np.full((n, len(radius)), np.inf)
+    capsules = (n, *a.shape)
+    sweep = Sweep(
+        trajectory=Trajectory(
+            times=times,
+            states=np.concatenate([q, dq], axis=1),
+            actions=np.zeros((n - 1, 11)),
+            keypoints=np.zeros((n, 0, 0, 3)),
+            keypoint_bound=np.zeros((n, 0, 0)),
+            position_bound=np.full(n, assumptions.tracking_error),
+            speed_bound=np.full(n, assumptions.tracking_speed_error),
+            acceleration=ddq,
+        ),
+        center=center,
+        radius=grown,
+        speed=speed,
+        hand_rotation=hand_rotation,
+        capsule_a=np.broadcast_to(a, capsules),
+        capsule_b=np.broadcast_to(b, capsules),
+        capsule_radius=capsule_radius,
+        rotation_bound=turn + 2.0 * assumptions.tracking_error / HAND_EXTENT,
+        human_distance=distance,
+    )
+    return Tube(sweep, motion, turn, tuple(slice(int(i), int(j)) for i, j in zip(starts, ends, strict=True)))
+
+
+def _first_of_hand(robot: RobotModel) -> int:
+    """A sphere that turns with the hand."""
+    return int(np.flatnonzero(robot.spheres.frame == HAND)[0])
