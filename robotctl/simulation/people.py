@@ -138,7 +138,7 @@ def _layout(plan: PersonPlan, path: np.ndarray, speed: float) -> tuple[np.ndarra
     if loop:
         begin, period = walk.marks[n], walk.marks[2 * n] - walk.marks[n]
         lap = np.interp([begin, begin + period], walk.time, walk.distance)
-        stride = (lap[1] - lap[0]) / max(round((lap[1] - lap[0]) / stride), 1)  # whole cycles in a lap: no seam
+        stride = (lap[1] - lap[0]) / max(int((lap[1] - lap[0]) / stride), 1)  # whole cycles in a lap: no seam
     return _animate(walk, motions, stride), begin, period
 
 
@@ -151,15 +151,15 @@ def _reach_motion(reach: Reach, point: np.ndarray) -> _ReachMotion:
     goal = np.array([np.linalg.norm(out), 0.0, target[2]])  # in the frame of a person who faces the target
     pelvis, shoulder = body[INDEX["pelvis"]], body[INDEX[f"{reach.hand}_shoulder"]]
     lean = 0.0
-    for lean in np.linspace(0.0, MAX_LEAN, 111):
+    for lean in np.linspace(0.0, MAX_LEAN, 111).tolist():
         c, s = np.cos(lean), np.sin(lean)
         x, y, z = shoulder - pelvis
         bent = pelvis + np.array([c * x + s * z, y, c * z - s * x])
         if np.linalg.norm(goal - bent) <= STRETCH * (UPPER_ARM + FOREARM):
             break
     way = np.linalg.norm(goal - body[INDEX[f"{reach.hand}_hand"]]) + LIFT
-    duration = max(0.8, 1.875 * way / REACH_SPEED)
-    return _ReachMotion(0.0, duration, float(reach.hold), target, reach.hand, float(lean))
+    duration = max(0.8, float(1.875 * way / REACH_SPEED))
+    return _ReachMotion(0.0, duration, float(reach.hold), target, reach.hand, lean)
 
 
 def _animate(walk: Walk, motions: list[_ReachMotion], stride: float) -> np.ndarray:

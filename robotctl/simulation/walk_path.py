@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ GRID = 0.02  # of the smoothed path [m]
 CORNER = 0.5  # corners are rounded by two moving averages of this length [m]
 ACCELERATION = 1.0  # starting and stopping [m/s^2]
 YAW_RATE = 1.6  # in a curve, and on average when turning on the spot [rad/s]
+BREADTH = 0.2  # in a curve the outer side of the body keeps to the walking speed [m]
 SHARP = np.deg2rad(100.0)  # beyond this a corner is a stop and a turn on the spot
 
 
@@ -98,7 +99,7 @@ class _Builder:
         heading = np.concatenate([heading[:1], 0.5 * (heading[1:] + heading[:-1]), heading[-1:]])
         heading += self.last[3] - heading[0] - wrapped(self.last[3] - heading[0])
         bend = np.abs(np.gradient(heading)) / np.maximum(np.mean(length), 1e-9)
-        limit = np.minimum(speed, YAW_RATE / np.maximum(bend, 1e-9))
+        limit = np.minimum(speed / (1.0 + BREADTH * bend), YAW_RATE / np.maximum(bend, 1e-9))
         limit[0] = limit[-1] = 0.0
         for i in range(1, len(line)):
             limit[i] = min(limit[i], np.sqrt(limit[i - 1] ** 2 + 2 * ACCELERATION * length[i - 1]))
@@ -111,7 +112,7 @@ class _Builder:
         return time
 
 
-def walk_along(points: np.ndarray, stops: dict[int, Sequence[Stop]], speed: float) -> Walk:
+def walk_along(points: np.ndarray, stops: Mapping[int, Sequence[Stop]], speed: float) -> Walk:
     """The walk through the way points (n, 2) at `speed` [m/s], halting where `stops` (by way point) says so."""
     points = np.asarray(points, float)
     n = len(points)
