@@ -25,7 +25,7 @@ MOUNT_HEIGHT = 0.40  # arm's foot above the floor [m]
 TCP = np.array([0.0, 0.0, 0.1034])  # between the finger tips, in the hand frame [m]
 STROKE = 0.08  # largest finger opening [m]
 
-JOINT_NAMES = ("base_x", "base_y", "base_yaw") + tuple(f"panda_joint{i}" for i in range(1, 8))
+JOINT_NAMES = ("base_x", "base_y", "base_yaw", *(f"panda_joint{i}" for i in range(1, 8)))
 Q_MIN = np.array([-10.0, -10.0, -20.0, -2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973])
 Q_MAX = np.array([10.0, 10.0, 20.0, 2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973])
 DQ_MAX = np.array([0.8, 0.8, 1.5, 2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61])
@@ -140,7 +140,7 @@ class RobotModel:
         return forward(q)
 
     def sphere_motion(self, q: Array, dq: Array) -> tuple[Array, Array, Array, Array]:
-        """Centre, its velocity and the angular velocity of every sphere, (n, S, 3), and the hand's rotation (n, 3, 3)."""
+        """Each sphere's centre, its velocity, its angular velocity, (n, S, 3), and the hand's rotation (n, 3, 3)."""
         xp = namespace(q)
         rotation, origin = forward(q)
         v0, omega = frame_twists(rotation, origin, dq)

@@ -50,6 +50,9 @@ GUARDRAILS = (
 )
 
 
+RULES = SimpleNamespace(guardrails=GUARDRAILS, assumptions=ASSUMED)
+
+
 def moving_state(q: np.ndarray, dq: np.ndarray, time: float = 0.0, people=(), held: Held | None = None) -> State:
     return State(time, RobotState(q, dq, q, dq, 0.04, held), (), tuple(people))
 
@@ -72,7 +75,7 @@ def start() -> np.ndarray:
 )
 def test_no_plan_brakes_to_rest(bad):
     """A planner that hangs or answers nonsense costs at most the motion of the brake verified before."""
-    guard = SafetyFilter(GUARDRAILS, ASSUMED, KINDS)
+    guard = SafetyFilter(RULES, KINDS)
     q, dq = start(), np.zeros(10)
     command = np.array([0.2, 0.1, 0.3, 0.4, -0.3, 0.2, 0.5, 0.1, 0.4, 0.6, 0.02])
     for tick in range(8):
@@ -95,7 +98,7 @@ def test_standing_still_is_always_allowed():
     """Even with a hand on the robot, with an unknown thing in the hand, with readings that mean nothing."""
     touching = PersonState("p", np.tile([0.3, 0.65, 0.5], (len(KEYPOINTS), 1)), 0.0, np.zeros((0, 20, 3)))
     broken = PersonState("q", np.full((len(KEYPOINTS), 3), np.nan), 9.0, np.zeros((0, 20, 3)))
-    guard = SafetyFilter(GUARDRAILS, ASSUMED, KINDS)
+    guard = SafetyFilter(RULES, KINDS)
     action = np.append(np.zeros(10), 0.08)
     held = Held("x", "unheard of", frozenset(), np.eye(4))
     verdict = guard.certify(moving_state(start(), np.zeros(10), 1.0, [touching, broken], held), action, "pick")
@@ -109,7 +112,7 @@ def test_bad_readings_stop_the_robot(fault):
     if fault == "nan":
         keypoints[3, 1] = np.nan
     person = PersonState("p", keypoints, 2.0 if fault == "future" else 0.95, np.zeros((0, 20, 3)))
-    guard = SafetyFilter(GUARDRAILS, ASSUMED, KINDS)
+    guard = SafetyFilter(RULES, KINDS)
     verdict = guard.certify(moving_state(start(), np.zeros(10), 1.0, [person]), np.full(11, 0.05), "pick")
     assert verdict.intervened
     assert verdict.stopped

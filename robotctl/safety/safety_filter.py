@@ -50,6 +50,16 @@ RECOVERY_SPEED = 0.10  # [m/s] for any point of the robot
 NEAR = 0.10  # boxes farther than this from the robot are left out; margins beyond it are reported as this [m]
 
 
+class Rules(Protocol):
+    """What the filter needs of a guardrail file (guardrails.load.GuardrailSet)."""
+
+    @property
+    def guardrails(self) -> Sequence[Guardrail]: ...
+
+    @property
+    def assumptions(self) -> Assumptions: ...
+
+
 class Kind(Protocol):
     """What the filter needs to know of an object kind (scene.ObjectKind)."""
 
@@ -73,10 +83,10 @@ class _Check:
 class SafetyFilter:
     """Certifies one action per tick; keeps the brake verified last."""
 
-    def __init__(self, guardrails: Sequence[Guardrail], assumptions: Assumptions, kinds: Mapping[str, Kind]) -> None:
-        self._assumptions = assumptions
+    def __init__(self, rules: Rules, kinds: Mapping[str, Kind]) -> None:
+        self._assumptions = rules.assumptions
         self._kinds = kinds
-        self._guardrails = tuple(_reserved(g) for g in guardrails)
+        self._guardrails = tuple(_reserved(g) for g in rules.guardrails)
         fraction = min((g.fraction for g in self._guardrails if isinstance(g, JointLimits)), default=LIMIT_SHARE)
         self._speed_limit = DQ_MAX * fraction * (1.0 - 1e-9)
         self._acceleration_limit = BRAKE * fraction * (1.0 - 1e-9)
@@ -91,12 +101,12 @@ class SafetyFilter:
         self._robot, self._lever = self._bare, self._bare_lever
         self._brake = np.zeros((0, N_JOINTS))  # velocities at the ends of the coming ticks
         self._start: tuple[np.ndarray, np.ndarray] | None = None  # reference the stored brake begins at
-        self._opening: float | None = None
+        self._opening = np.nan  # finger opening commanded last [m]
 
     def certify(self, state: State, action: np.ndarray | None, skill: str) -> Verdict:
         """The action to execute in the tick that begins at `state`, for the proposed `action` (11,)."""
         reference = state.robot
-        if self._opening is None:
+        if np.isnan(self._opening):
             self._opening = float(np.clip(np.nan_to_num(reference.opening), 0.0, STROKE))
         if not (np.isfinite(reference.q_ref).all() and np.isfinite(reference.dq_ref).all()):
             return self._stand("the reference is not finite")

@@ -23,3 +23,8 @@ class Verdict:
     scale: float  # share of the proposal that was kept: 1, 0.5, 0.25, or 0 for the brake
     stopped: bool  # the robot is made to stand still although a motion was asked for
     margins: dict[str, float] = field(default_factory=dict)  # by guardrail id
+
+    @staticmethod
+    def unfiltered(action: np.ndarray) -> Verdict:
+        """What an episode without a filter executes: the proposal, whatever it is."""
+        return Verdict(action, False, "", np.inf, "", 1.0, False)
