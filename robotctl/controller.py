@@ -1,0 +1,131 @@
+"""The robot's side of an episode, put together: estimator, world model, planner, filter and mission.
+
+Nothing here knows the simulator: observations come in, certified actions go out.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from robotctl.guardrails.load import GuardrailSet
+from robotctl.perception import Estimator
+from robotctl.planning.postures import PostureSearch
+from robotctl.planning.replanning import Proposal, Replanner
+from robotctl.planning.trajectory_optimizer import TrajectoryOptimizer
+from robotctl.robot import RobotModel
+from robotctl.safety.safety_filter import SafetyFilter
+from robotctl.safety.verdict import Verdict
+from robotctl.scene import Scene
+from robotctl.skills.context import SkillContext
+from robotctl.skills.skill import Phase
+from robotctl.state import Observation, State
+from robotctl.task import Task
+from robotctl.task_planning.goals import arrangement, ground
+from robotctl.task_planning.mission import Mission
+from robotctl.world_model.composite import LearnedWorldModel
+
+STILL = 1e-3  # reference joint speed below which the robot stands [m/s, rad/s]
+WATCHFUL = 1.5  # a robot standing with a person this near is waiting, not stuck [m]
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """What one control cycle believed, proposed and decided."""
+
+    state: State
+    phase: Phase | None
+    proposal: Proposal
+    verdict: Verdict
+    plan_ms: float
+    filter_ms: float
+
+
+class Controller:
+    """Perceive, predict, plan, filter: one call of `act` per control tick."""
+
+    def __init__(
+        self, scene: Scene, guardrails: GuardrailSet, model: LearnedWorldModel, seed: int, arm: str = "full"
+    ) -> None:
+        boxes = scene.boxes()
+        planned = guardrails.guardrails if arm in ("full", "planner-only") else ()
+        self.scene = scene
+        self.estimator = Estimator(scene)
+        self.replanner = Replanner(TrajectoryOptimizer(planned, model, guardrails.assumptions, boxes))
+        self.context = SkillContext(scene, boxes, PostureSearch(boxes, np.random.default_rng([seed, 20])), model)
+        self.filter = SafetyFilter(guardrails, scene.kinds) if arm in ("full", "filter-only") else None
+        self.mission: Mission | None = None
+        self._task: Task | None = None
+        self._waiting = False
+
+    def begin(self, task: Task) -> None:
+        """Takes on a task; its goals are grounded at the first sight of the scene."""
+        self._task, self.mission = task, None
+
+    def act(self, observation: Observation, brake: bool = False) -> Cycle:
+        """The certified action for the coming tick. brake: come to rest, whatever the mission wants."""
+        state = self.estimator.update(observation)
+        if self.mission is None and self._task is not None and state.objects:
+            labels = {item.name: item.labels for item in state.objects}
+            self.mission = Mission(ground(self._task, arrangement(state), labels), self.context)
+        phase = self.mission.phase(state, self._waiting) if self.mission and not brake else None
+        skill = self.mission.skill if self.mission else "none"
+        robot = self.context.robot(state)
+
+        started = time.perf_counter()
+        proposal = self._propose(state, phase, robot, skill)
+        planned = time.perf_counter()
+        verdict = self._certify(state, proposal, skill)
+        done = time.perf_counter()
+
+        standing = bool(np.all(np.abs(state.robot.dq_ref) < STILL))
+        self._waiting = verdict.intervened or (standing and nearest_person(state, robot) < WATCHFUL)
+        return Cycle(state, phase, proposal, verdict, 1e3 * (planned - started), 1e3 * (done - planned))
+
+    def _propose(self, state: State, phase: Phase | None, robot: RobotModel, skill: str) -> Proposal:
+        opening = phase.opening if phase else state.robot.opening
+        if phase is None and state.robot.held is not None:
+            opening = 0.0  # keep the grip while waiting
+        obstacles = self.obstacles(state, phase.ignore if phase else frozenset())
+        return self.replanner.propose(state, phase.goal if phase else None, opening, robot, skill, obstacles)
+
+    def _certify(self, state: State, proposal: Proposal, skill: str) -> Verdict:
+        if self.filter is not None:
+            return self.filter.certify(state, proposal.action, skill)
+        action = proposal.action
+        if action is None:
+            action = np.append(np.zeros(len(state.robot.dq_ref)), state.robot.opening)
+        return Verdict.unfiltered(action)
+
+    def obstacles(self, state: State, ignore: frozenset[str]) -> np.ndarray:
+        """Covering spheres (n, 4) of the objects the robot should not bump into, in the world frame."""
+        held = state.robot.held.name if state.robot.held else None
+        return object_spheres(self.scene, state, ignore | ({held} if held else frozenset()))
+
+
+def object_spheres(scene: Scene, state: State, ignore: frozenset[str]) -> np.ndarray:
+    """Covering spheres (n, 4) x y z r [m] of all believed objects but the ignored."""
+    from robotctl.geometry import matrix_from_quaternion
+
+    rows = [np.zeros((0, 4))]
+    for item in state.objects:
+        if item.name in ignore:
+            continue
+        spheres = scene.kinds[item.kind].spheres
+        centers = item.position + spheres[:, :3] @ matrix_from_quaternion(item.quaternion).T
+        rows.append(np.column_stack([centers, spheres[:, 3]]))
+    return np.concatenate(rows)
+
+
+def nearest_person(state: State, robot: RobotModel) -> float:
+    """Distance from the nearest believed keypoint to the nearest sphere of the robot [m]; inf without people."""
+    if not state.people:
+        return float("inf")
+    rotation, origin = robot.forward(state.robot.q)
+    frame = robot.spheres.frame
+    centers = origin[frame] + np.einsum("sij,sj->si", rotation[frame], robot.spheres.offset)
+    points = np.concatenate([person.keypoints for person in state.people])
+    gaps = np.linalg.norm(centers[:, None] - points[None], axis=-1) - robot.spheres.radius[:, None]
+    return float(gaps.min())

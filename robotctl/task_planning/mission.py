@@ -1,0 +1,116 @@
+"""Carries a task through: plan the skills, run the next one, look again, plan anew, until the goals are met."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from robotctl.skills.context import SkillContext
+from robotctl.skills.executive import Executive
+from robotctl.skills.pick import pick
+from robotctl.skills.place import place
+from robotctl.skills.skill import Outcome, Phase
+from robotctl.state import State
+from robotctl.task_planning.appraisal import Appraisal, appraise
+from robotctl.task_planning.goals import Goal, arrangement
+from robotctl.task_planning.search import SkillStep, TaskPlan, plan_task
+
+ATTEMPTS = 4  # a skill on one object that failed this often is given up
+REST = 0.6  # the world may settle this long before the task counts as done [s]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A finished skill, for the log and for learning."""
+
+    step: SkillStep
+    outcome: Outcome
+    duration: float  # [s]
+
+
+@dataclass
+class Mission:
+    """The task's progress. `ended` says why it is over: 'done', 'refused' or 'given up'; None while it runs."""
+
+    goals: tuple[Goal, ...]
+    context: SkillContext
+    plan: TaskPlan | None = None
+    appraisal: Appraisal | None = None
+    ended: str | None = None
+    reason: str = ""
+    attempts: list[Attempt] = field(default_factory=list)
+    _executive: Executive | None = None
+    _step: SkillStep | None = None
+    _since: float = 0.0
+    _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _done_since: float | None = None
+
+    @property
+    def skill(self) -> str:
+        """Name of the running skill, for guardrail scopes; 'none' between skills."""
+        return self._step.skill if self._step else "none"
+
+    @property
+    def now_doing(self) -> str:
+        return str(self._step) if self._step else "resting"
+
+    def phase(self, state: State, waiting: bool) -> Phase | None:
+        """The phase to work on at this tick; None: hold still."""
+        if self.ended:
+            return None
+        if self._executive is not None:
+            phase = self._executive.advance(state, waiting)
+            if phase is not None:
+                return phase
+            self._finish(state)
+        if self._rested(state):
+            return None
+        self._choose(state)
+        return self._executive.advance(state, waiting) if self._executive else None
+
+    def satisfied(self, state: State) -> int:
+        """How many goals the believed arrangement meets."""
+        held = state.robot.held.name if state.robot.held else None
+        where = arrangement(state)
+        return sum(goal.object != held and goal.met(where) for goal in self.goals)
+
+    def _rested(self, state: State) -> bool:
+        """Whether all goals are met; ends the mission once they have stayed met for a while."""
+        if self.satisfied(state) < len(self.goals) or state.robot.held is not None:
+            self._done_since = None
+            return False
+        if self._done_since is None:
+            self._done_since = state.time
+        if state.time - self._done_since >= REST:
+            self.ended = "done"
+        return True
+
+    def _choose(self, state: State) -> None:
+        """Plans from here and starts the first skill, unless the foreseen outcome is bad."""
+        given_up = frozenset(key for key, count in self._failures.items() if count >= ATTEMPTS)
+        self.plan = plan_task(state, self.goals, self.context, given_up)
+        self.appraisal = appraise(self.plan, ATTEMPTS)
+        if not self.plan.steps or not self.appraisal.acceptable:
+            self.ended = "given up" if self.attempts else "refused"
+            self.reason = self.plan.reason or (
+                f"the plan succeeds with a probability of {self.appraisal.success_probability:.2f} only: "
+                + ", ".join(f"{s} ({s.success_probability:.2f})" for s in self.plan.steps if s.success_probability < 0.5)
+            )
+            return
+        self._step = self.plan.steps[0]
+        self._since = state.time
+        if self._step.skill == "pick":
+            story = pick(self._step.object, state, self.context)
+        else:
+            assert self._step.spot is not None
+            story = place(self._step.spot, state, self.context)
+        self._executive = Executive(str(self._step), story)
+
+    def _finish(self, state: State) -> None:
+        assert self._executive is not None
+        assert self._step is not None
+        outcome = self._executive.outcome or Outcome(False, "no outcome")
+        self.attempts.append(Attempt(self._step, outcome, state.time - self._since))
+        if not outcome.success:
+            self._failures[(self._step.skill, self._step.object)] += 1
+        self._executive, self._step = None, None
