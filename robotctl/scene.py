@@ -1,0 +1,513 @@
+"""A scene: furniture, places, regions, object kinds and items, and how the robot's machine behaves there.
+
+Values first, then the schema of `scene.yaml` and `kinds.yaml`, then loading. World frame: z up, metres, radians.
+Object poses are poses of the body frame: origin at the centre of the lowest face, z up as it stands in use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from robotctl.assets import check_urdf, tree_root
+from robotctl.errors import UsageError, nearest
+from robotctl.files import (
+    Document,
+    Location,
+    Name,
+    Strict,
+    header,
+    load_yaml,
+    plain,
+    quantity,
+    validate,
+    vector,
+    word,
+)
+
+OBJECT_LABELS = frozenset(
+    {"dish", "cup", "bowl", "plate", "cutlery", "fork", "knife", "sharp", "fillable", "food"}
+)  # fmt: skip
+ROOM_LABELS = frozenset(
+    {
+        "table", "counter", "cabinet", "shelf", "bin", "wall", "floor", "tray", "board", "rack", "seat", "appliance",
+        "dishwasher", "stove", "sink", "fridge", "hot", "decoration", "robot_only", "people_only",
+    }
+)  # fmt: skip
+SCENE_SCHEMA = "robotctl/scene.v1"
+KINDS_SCHEMA = "robotctl/kinds.v1"
+HOME_ARM = (0.0, -0.6, 0.0, -2.3, 0.0, 1.7, 0.785)  # robot_start without `arm`: tucked over the base [rad]
+MASS_TOLERANCE = 0.05  # a kind's mass and its URDF's may differ by this share
+PACKAGED = "robotctl:"  # a file reference that begins so is looked up in the packaged scenes folder
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """A solid box turned about z."""
+
+    name: str
+    center: np.ndarray  # (3,) [m]
+    half: np.ndarray  # (3,) half extents [m]
+    yaw: float  # [rad]
+    color: tuple[float, float, float, float]  # red, green, blue, alpha in 0..1
+
+
+@dataclass(frozen=True, eq=False)
+class Furniture:
+    """Something that stays where it is. Its boxes are the collision truth for planning and judging."""
+
+    name: str
+    labels: frozenset[str]
+    boxes: tuple[Box, ...]
+    urdf: Path | None  # optional nicer or articulated model for the simulator, placed at the world origin
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A horizontal rectangle things can stand on."""
+
+    name: str
+    labels: frozenset[str]
+    center: np.ndarray  # (3,) its z is the height of the surface [m]
+    half: np.ndarray  # (2,) half extents [m]
+    yaw: float  # [rad]
+    overhang_edge: np.ndarray | None  # (2,) outward unit normal of a free edge, world frame
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A volume in the air, for keep-out rules."""
+
+    name: str
+    labels: frozenset[str]
+    box: Box
+
+
+@dataclass(frozen=True, eq=False)
+class Grasp:
+    """A way to take an object, in its body frame."""
+
+    name: str
+    kind: str  # rim, handle or edge
+    position: np.ndarray  # (3,) TCP [m]
+    approach: np.ndarray  # (3,) direction of the hand's z axis, unit
+    closing: np.ndarray  # (3,) direction of the hand's y axis, unit
+    opening: float  # of the fingers before closing [m]
+    symmetric: bool  # may be turned by any angle about the object's z axis
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectKind:
+    """What all objects of a kind share."""
+
+    name: str
+    labels: frozenset[str]
+    urdf: Path
+    mass: float  # [kg]
+    friction: float  # Coulomb coefficient
+    height: float  # [m]
+    radius: float  # of the footprint [m]
+    spheres: np.ndarray  # (n, 4) x y z r in the body frame, together they cover the object [m]
+    blade: np.ndarray  # (n,) bool: which spheres belong to a sharp edge
+    grasps: tuple[Grasp, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """An object at the start of an episode."""
+
+    name: str
+    kind: str
+    position: np.ndarray  # (3,) of the body frame [m]
+    yaw: float  # [rad]
+    jitter: float  # radius of the disc the start is drawn from [m]
+    turn: float  # the start's yaw is drawn from +- this [rad]
+
+
+@dataclass(frozen=True, eq=False)
+class Actuators:
+    """How the drives follow their reference."""
+
+    latency: float  # [s]
+    stiffness: float  # natural frequency of the position loop [rad/s]
+    damping: float  # damping ratio
+    friction: np.ndarray  # (10,) joint friction [N, N m]
+    torque_limit: np.ndarray  # (10,) [N, N m]
+    grip_force: float  # [N]
+
+
+@dataclass(frozen=True, eq=False)
+class Sensors:
+    """How well the robot sees."""
+
+    latency: float  # of people and objects [s]
+    human_error: float  # largest error of a keypoint [m]
+    object_error: float  # largest error of an object's position [m]
+    dropout: float  # probability that a reading is missing
+    encoder_noise: float  # standard deviation [rad, m]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A room with everything in it, as its file describes it."""
+
+    name: str
+    path: Path
+    furniture: tuple[Furniture, ...]
+    places: tuple[Place, ...]
+    regions: tuple[Region, ...]
+    kinds: dict[str, ObjectKind]
+    items: tuple[Item, ...]
+    robot_start: np.ndarray  # (10,) [m, rad]
+    actuators: Actuators
+    sensors: Sensors
+    text: str  # the file's source
+    description: str = ""
+
+    def boxes(self) -> tuple[Box, ...]:
+        """All boxes of all furniture."""
+        return tuple(box for piece in self.furniture for box in piece.boxes)
+
+    def place(self, name: str) -> Place:
+        for place in self.places:
+            if place.name == name:
+                return place
+        raise KeyError(name)
+
+    def kind_of(self, item_name: str) -> ObjectKind:
+        for item in self.items:
+            if item.name == item_name:
+                return self.kinds[item.kind]
+        raise KeyError(item_name)
+
+
+# ---- the files -------------------------------------------------------------------------------------------------
+
+_ObjectLabels = Annotated[list[word(OBJECT_LABELS, "label")], Field(min_length=1)]  # type: ignore[misc]
+_RoomLabels = list[word(ROOM_LABELS, "label")]  # type: ignore[misc]
+_Color = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=4)]
+_Angle = quantity("rad")
+
+
+class _BoxFile(Strict):
+    name: Name
+    center: vector("m", 3)  # type: ignore[valid-type]
+    size: vector("m", 3, positive=True)  # type: ignore[valid-type]
+    yaw: _Angle = 0.0  # type: ignore[valid-type]
+    color: _Color = [0.8, 0.8, 0.8]
+
+
+class _FurnitureFile(Strict):
+    name: Name
+    labels: _RoomLabels = []
+    boxes: Annotated[list[_BoxFile], Field(min_length=1)]
+    urdf: str | None = None
+
+
+class _PlaceFile(Strict):
+    name: Name
+    labels: _RoomLabels = []
+    center: vector("m", 3)  # type: ignore[valid-type]
+    size: vector("m", 2, positive=True)  # type: ignore[valid-type]
+    yaw: _Angle = 0.0  # type: ignore[valid-type]
+    overhang_edge: plain(2) | None = None  # type: ignore[valid-type]
+
+
+class _RegionFile(Strict):
+    name: Name
+    labels: _RoomLabels = []
+    center: vector("m", 3)  # type: ignore[valid-type]
+    size: vector("m", 3, positive=True)  # type: ignore[valid-type]
+    yaw: _Angle = 0.0  # type: ignore[valid-type]
+    color: _Color = [0.9, 0.3, 0.2, 0.2]
+
+
+class _ItemFile(Strict):
+    name: Name
+    kind: Name
+    position: vector("m", 3)  # type: ignore[valid-type]
+    yaw: _Angle = 0.0  # type: ignore[valid-type]
+    jitter: quantity("m", minimum=0, maximum=0.5) = 0.0  # type: ignore[valid-type]
+    turn: quantity("rad", minimum=0, maximum=np.pi) = 0.0  # type: ignore[valid-type]
+
+
+class _StartFile(Strict):
+    base: vector("m", 2, bound=10.0)  # type: ignore[valid-type]
+    yaw: _Angle = 0.0  # type: ignore[valid-type]
+    arm: vector("rad", 7, bound=3.8) = HOME_ARM  # type: ignore[valid-type]
+
+
+class _FrictionFile(Strict):
+    base: quantity("N", minimum=0)  # type: ignore[valid-type]  # along x and along y
+    base_yaw: quantity("N m", minimum=0)  # type: ignore[valid-type]
+    arm: vector("N m", 7)  # type: ignore[valid-type]
+
+    def joints(self) -> np.ndarray:
+        """(10,) in the order of the joints."""
+        return np.array([self.base, self.base, self.base_yaw, *self.arm])
+
+
+class _TorqueFile(_FrictionFile):
+    base: quantity("N", positive=True)  # type: ignore[valid-type]
+    base_yaw: quantity("N m", positive=True)  # type: ignore[valid-type]
+    arm: vector("N m", 7, positive=True)  # type: ignore[valid-type]
+
+
+class _ActuatorsFile(Strict):
+    latency: quantity("s", minimum=0, maximum=0.2)  # type: ignore[valid-type]
+    stiffness: quantity("rad/s", positive=True)  # type: ignore[valid-type]
+    damping: Annotated[float, Field(gt=0, le=5)]
+    friction: _FrictionFile
+    torque_limit: _TorqueFile
+    grip_force: quantity("N", positive=True, maximum=200)  # type: ignore[valid-type]
+
+
+class _SensorsFile(Strict):
+    latency: quantity("s", minimum=0, maximum=1)  # type: ignore[valid-type]
+    human_error: quantity("m", minimum=0, maximum=1)  # type: ignore[valid-type]
+    object_error: quantity("m", minimum=0, maximum=1)  # type: ignore[valid-type]
+    dropout: Annotated[float, Field(ge=0, le=1)]
+    encoder_noise: quantity("rad", minimum=0, maximum=0.1)  # type: ignore[valid-type]
+
+
+class SceneFile(Strict):
+    """`scene.yaml`."""
+
+    schema_: Literal["robotctl/scene.v1"] = Field(alias="schema")
+    name: Name
+    description: str = ""
+    robot_start: _StartFile
+    actuators: _ActuatorsFile
+    sensors: _SensorsFile
+    kinds: list[str]
+    furniture: Annotated[list[_FurnitureFile], Field(max_length=500)]
+    places: Annotated[list[_PlaceFile], Field(max_length=500)]
+    regions: Annotated[list[_RegionFile], Field(max_length=500)] = []
+    items: Annotated[list[_ItemFile], Field(max_length=500)]
+
+
+class _GraspFile(Strict):
+    name: Name
+    kind: Literal["rim", "handle", "edge"]
+    position: vector("m", 3, bound=1.0)  # type: ignore[valid-type]
+    approach: plain(3)  # type: ignore[valid-type]
+    closing: plain(3)  # type: ignore[valid-type]
+    opening: quantity("m", positive=True, maximum=0.08)  # type: ignore[valid-type]
+    symmetric: bool = False
+
+
+class _KindFile(Strict):
+    name: Name
+    labels: _ObjectLabels
+    urdf: str
+    mass: quantity("kg", positive=True, maximum=20)  # type: ignore[valid-type]
+    friction: Annotated[float, Field(gt=0, le=3)]
+    height: quantity("m", positive=True, maximum=2)  # type: ignore[valid-type]
+    radius: quantity("m", positive=True, maximum=2)  # type: ignore[valid-type]
+    spheres: Annotated[list[vector("m", 4, bound=2.0)], Field(max_length=64)]  # type: ignore[misc]
+    blade_spheres: Annotated[list[vector("m", 4, bound=2.0)], Field(max_length=64)] = []  # type: ignore[misc]
+    grasps: Annotated[list[_GraspFile], Field(max_length=64)] = []
+
+
+class KindsFile(Strict):
+    """`kinds.yaml`."""
+
+    schema_: Literal["robotctl/kinds.v1"] = Field(alias="schema")
+    kinds: Annotated[list[_KindFile], Field(min_length=1, max_length=200)]
+
+
+# ---- finding ---------------------------------------------------------------------------------------------------
+
+
+def scenes_folder() -> Path:
+    """The folder of packaged scenes: `scenes/` of a checkout, a copy of it in an installed wheel."""
+    return (Path(__file__).parent / "_scenes").resolve()
+
+
+def scene_names() -> list[str]:
+    """Names of the packaged scenes."""
+    return sorted(path.parent.name for path in scenes_folder().glob("*/scene.yaml"))
+
+
+def looks_like_path(text: str | os.PathLike[str]) -> bool:
+    """Whether the user means a file, not the name of something packaged."""
+    return isinstance(text, Path) or str(text).endswith((".yaml", ".yml")) or Path(text).exists()
+
+
+def find_scene(path_or_name: str | os.PathLike[str]) -> Path:
+    """File of a scene given by its name ("kitchen"), its folder or its file."""
+    if not looks_like_path(path_or_name):
+        name = str(path_or_name)
+        if name not in scene_names():
+            raise UsageError(f"no scene '{name}'{nearest(name, scene_names())}")
+        return scenes_folder() / name / "scene.yaml"
+    path = Path(path_or_name)
+    return path / "scene.yaml" if path.is_dir() else path
+
+
+def referenced(document: Document, location: Location, text: str) -> Path:
+    """File that a file names: relative to it, and inside its tree of scenes or the packaged one.
+
+    The tree is the outermost folder named `scenes` around the file, else the file's own folder. Absolute paths and
+    ways out of the tree (by `..` or by a link) are refused.
+    """
+    if text.startswith(PACKAGED):
+        base = root = scenes_folder()
+        text = text.removeprefix(PACKAGED)
+    else:
+        base = document.path.resolve().parent
+        root = tree_root(document.path)
+    if not text or "\\" in text or "\0" in text or text.startswith(("/", "~")) or ":" in text:
+        document.fail(location, f"expected a path relative to this file, got '{text[:80]}'")
+    path = (base / text).resolve()
+    if not path.is_relative_to(root):
+        document.fail(location, f"'{text[:80]}' leads out of {root.name}/")
+    if not path.is_file():
+        document.fail(location, f"no such file '{text[:80]}'")
+    return path
+
+
+# ---- loading ---------------------------------------------------------------------------------------------------
+
+
+def load_scene(path_or_name: str | os.PathLike[str]) -> Scene:
+    """Reads a scene with its object kinds; InvalidFileError says in one line what is wrong and where."""
+    document = load_yaml(find_scene(path_or_name))
+    header(document, SCENE_SCHEMA)
+    file = validate(document, SceneFile)
+    kinds: dict[str, ObjectKind] = {}
+    for i, text in enumerate(file.kinds):
+        for name, kind in load_kinds(referenced(document, ("kinds", i), text)).items():
+            if name in kinds:
+                document.fail(("kinds", i), f"object kind '{name}' is defined in two files")
+            kinds[name] = kind
+    for section in ("furniture", "places", "regions", "items"):
+        unique(document, section, (entry.name for entry in getattr(file, section)))
+    for i, piece in enumerate(file.furniture):
+        unique(document, ("furniture", i, "boxes"), (box.name for box in piece.boxes))
+    for i, item in enumerate(file.items):
+        if item.kind not in kinds:
+            document.fail(("items", i, "kind"), f"unknown object kind '{item.kind}'{nearest(item.kind, kinds)}")
+    start = file.robot_start
+    return Scene(
+        name=file.name,
+        path=document.path.resolve(),
+        furniture=tuple(_furniture(document, i, piece) for i, piece in enumerate(file.furniture)),
+        places=tuple(_place(document, i, place) for i, place in enumerate(file.places)),
+        regions=tuple(Region(r.name, frozenset(r.labels), _box(r)) for r in file.regions),
+        kinds=kinds,
+        items=tuple(Item(i.name, i.kind, np.array(i.position), i.yaw, i.jitter, i.turn) for i in file.items),
+        robot_start=np.array([*start.base, start.yaw, *start.arm]),
+        actuators=_actuators(file.actuators),
+        sensors=Sensors(**file.sensors.model_dump()),
+        text=document.text,
+        description=file.description,
+    )
+
+
+def load_kinds(path: Path) -> dict[str, ObjectKind]:
+    """Reads the object kinds of one file and checks their models."""
+    document = load_yaml(path)
+    header(document, KINDS_SCHEMA)
+    file = validate(document, KindsFile)
+    unique(document, "kinds", (kind.name for kind in file.kinds))
+    return {kind.name: _kind(document, ("kinds", i), kind) for i, kind in enumerate(file.kinds)}
+
+
+def unique(document: Document, section: str | Location, names: Iterable[str]) -> None:
+    """Refuses a list that uses a name twice."""
+    seen: set[str] = set()
+    prefix = (section,) if isinstance(section, str) else section
+    for i, name in enumerate(names):
+        if name in seen:
+            document.fail((*prefix, i, "name"), f"'{name}' is used twice")
+        seen.add(name)
+
+
+def _box(file: _BoxFile | _RegionFile) -> Box:
+    red, green, blue, *alpha = file.color
+    return Box(
+        file.name,
+        np.array(file.center),
+        np.array(file.size) / 2,
+        file.yaw,
+        (red, green, blue, alpha[0] if alpha else 1.0),
+    )
+
+
+def _furniture(document: Document, index: int, file: _FurnitureFile) -> Furniture:
+    urdf = None
+    if file.urdf is not None:
+        location = ("furniture", index, "urdf")
+        urdf = referenced(document, location, file.urdf)
+        check_urdf(urdf)
+    return Furniture(file.name, frozenset(file.labels), tuple(_box(box) for box in file.boxes), urdf)
+
+
+def _place(document: Document, index: int, file: _PlaceFile) -> Place:
+    edge = None
+    if file.overhang_edge is not None:
+        edge = _unit(document, ("places", index, "overhang_edge"), file.overhang_edge)
+        along = np.array([np.cos(file.yaw), np.sin(file.yaw)])
+        if max(abs(edge @ along), abs(edge @ np.array([-along[1], along[0]]))) < 0.999:
+            document.fail(("places", index, "overhang_edge"), "must be square to one side of the place")
+    return Place(file.name, frozenset(file.labels), np.array(file.center), np.array(file.size) / 2, file.yaw, edge)
+
+
+def _unit(document: Document, location: Location, numbers: list[float]) -> np.ndarray:
+    direction = np.array(numbers)
+    length = float(np.linalg.norm(direction))
+    if not 1e-6 < length < 1e6:
+        document.fail(location, "a direction must have a length")
+    return direction / length
+
+
+def _actuators(file: _ActuatorsFile) -> Actuators:
+    return Actuators(
+        file.latency, file.stiffness, file.damping, file.friction.joints(), file.torque_limit.joints(), file.grip_force
+    )
+
+
+def _kind(document: Document, location: Location, file: _KindFile) -> ObjectKind:
+    urdf = referenced(document, (*location, "urdf"), file.urdf)
+    mass = check_urdf(urdf)
+    if abs(mass - file.mass) > MASS_TOLERANCE * file.mass:
+        document.fail((*location, "mass"), f"{file.mass:g} kg, but {urdf.name} weighs {mass:g} kg")
+    spheres = [*file.spheres, *file.blade_spheres]
+    if not spheres:
+        document.fail((*location, "spheres"), "at least one sphere is needed to cover the object")
+    for name, group in (("spheres", file.spheres), ("blade_spheres", file.blade_spheres)):
+        for i, sphere in enumerate(group):
+            if sphere[3] <= 0:
+                document.fail((*location, name, i), "the radius (fourth number) must be above 0")
+    if bool(file.blade_spheres) != ("sharp" in file.labels):
+        document.fail((*location, "labels"), "the label 'sharp' and 'blade_spheres' go together")
+    unique(document, (*location, "grasps"), (grasp.name for grasp in file.grasps))
+    return ObjectKind(
+        name=file.name,
+        labels=frozenset(file.labels),
+        urdf=urdf,
+        mass=file.mass,
+        friction=file.friction,
+        height=file.height,
+        radius=file.radius,
+        spheres=np.array(spheres),
+        blade=np.arange(len(spheres)) >= len(file.spheres),
+        grasps=tuple(_grasp(document, (*location, "grasps", i), g) for i, g in enumerate(file.grasps)),
+    )
+
+
+def _grasp(document: Document, location: Location, file: _GraspFile) -> Grasp:
+    approach = _unit(document, (*location, "approach"), file.approach)
+    closing = _unit(document, (*location, "closing"), file.closing)
+    if abs(approach @ closing) > 1e-3:
+        document.fail((*location, "closing"), "must be square to 'approach'")
+    return Grasp(
+        file.name, file.kind, np.array(file.position), approach, closing, file.opening, file.symmetric
+    )  # fmt: skip

@@ -1,0 +1,339 @@
+"""A task: which scene, which people walk through it, what shall be true in the end, and which guardrails hold.
+
+Values first, then the schema of a task file, then loading.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field
+
+from robotctl.errors import UsageError, nearest
+from robotctl.files import Document, Location, Name, Strict, header, load_yaml, quantity, validate, vector, word
+from robotctl.geometry import point_box_distance, rotation_z
+from robotctl.scene import (
+    OBJECT_LABELS,
+    Box,
+    Place,
+    Scene,
+    load_scene,
+    looks_like_path,
+    referenced,
+    scenes_folder,
+    unique,
+)
+
+TASK_SCHEMA = "robotctl/task.v1"
+PEOPLE_SCHEMA = "robotctl/people.v1"
+PREDICATES = frozenset({"on", "inside", "next_to", "open", "held", "upright", "sliced", "clean_surface"})
+SUPPORTED = frozenset({"on", "inside", "upright"})
+WITH_PLACE = frozenset({"on", "inside"})
+CLIPS = frozenset({"walk", "stand"})
+REACH = 1.2  # a standing person reaches this far sideways, leaning included [m]
+NEAR_PLACE = 0.03  # an item this close above a place stands on it at the start [m]
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """A person stops at a point of the path and reaches for something."""
+
+    at: int  # index of the path point where the person stops
+    target: np.ndarray  # (3,) where the hand goes [m]
+    hold: float  # how long it stays there [s]
+    hand: str  # right or left
+
+
+@dataclass(frozen=True, eq=False)
+class PersonPlan:
+    """What a person does."""
+
+    name: str
+    clip: str  # walk, stand, or the path of an .npz with recorded motion
+    path: np.ndarray  # (n, 2) on the floor [m]
+    speed: float  # of walking [m/s]
+    start: float  # when the person sets off [s]
+    reach: tuple[Reach, ...]
+    jitter: float  # path points and reach targets are shifted at random by at most this [m]
+    loop: bool  # begin again after the last point
+
+
+@dataclass(frozen=True, eq=False)
+class Predicate:
+    """One condition on the end state. Exactly one of `forall` and `object` is given."""
+
+    is_: str  # on, inside, upright; more words are reserved
+    place: str | None  # name of a place, or a label that several places share
+    forall: frozenset[str]  # every object with all these labels
+    object: str | None
+    negate: bool
+    origin: str | None = None  # restricts `forall` to objects that begin on this place (name or label)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is asked of the robot."""
+
+    name: str
+    path: Path
+    scene: Scene
+    people: tuple[PersonPlan, ...]
+    objective: tuple[Predicate, ...]  # all of them
+    within: float  # simulated time [s]
+    guardrail_files: tuple[Path, ...]
+    text: str  # the file's source
+    description: str = ""
+
+
+# ---- the file --------------------------------------------------------------------------------------------------
+
+_Label = word(OBJECT_LABELS, "label")
+_SHORT = ("open", "held", "upright", "sliced", "clean_surface")  # predicates of one object: `{upright: cup_1}`
+
+
+def one_or_more(value: object) -> object:
+    """A single word stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+class _ReachFile(Strict):
+    at: Annotated[int, Field(ge=0)]
+    target: vector("m", 3)  # type: ignore[valid-type]
+    hold: quantity("s", minimum=0, maximum=600)  # type: ignore[valid-type]
+    hand: Literal["right", "left"] = "right"
+
+
+class _PersonFile(Strict):
+    name: Name
+    clip: str = "walk"
+    path: Annotated[list[vector("m", 2, bound=50.0)], Field(max_length=500)] = []  # type: ignore[misc]
+    speed: quantity("m/s", positive=True, maximum=10) = 0.9  # type: ignore[valid-type]
+    start: quantity("s", minimum=0) = 0.0  # type: ignore[valid-type]
+    reach: Annotated[list[_ReachFile], Field(max_length=100)] = []
+    jitter: quantity("m", minimum=0, maximum=1) = 0.0  # type: ignore[valid-type]
+    loop: bool = False
+
+
+class _ForallFile(Strict):
+    label: Annotated[list[_Label], BeforeValidator(one_or_more), Field(min_length=1)]  # type: ignore[valid-type]
+    on: str | None = None
+
+
+class PredicateFile(Strict):
+    """`{forall: {label: dish, on: table}, is: on, place: counter}`, `{upright: cup_1}` or `{not: ...}` of these."""
+
+    forall: _ForallFile | None = None
+    object: str | None = None
+    is_: word(PREDICATES, "predicate") | None = Field(None, alias="is")  # type: ignore[valid-type]
+    place: str | None = None
+    not_: PredicateFile | None = Field(None, alias="not")
+    open: str | None = None
+    held: str | None = None
+    upright: str | None = None
+    sliced: str | None = None
+    clean_surface: str | None = None
+
+
+class _ObjectiveFile(Strict):
+    all: Annotated[list[PredicateFile], Field(min_length=1, max_length=100)]
+
+
+class TaskFile(Strict):
+    """`tasks/NAME.yaml`."""
+
+    schema_: Literal["robotctl/task.v1"] = Field(alias="schema")
+    description: str = ""
+    scene: str
+    people: Annotated[list[_PersonFile], Field(max_length=20)] = []
+    objective: _ObjectiveFile
+    within: quantity("s", positive=True, maximum=86400)  # type: ignore[valid-type]
+    guardrails: Annotated[list[str], Field(min_length=1, max_length=20)]
+
+
+class PeopleFile(Strict):
+    """People on their own, for `robotctl run --people FILE`."""
+
+    schema_: Literal["robotctl/people.v1"] = Field(alias="schema")
+    people: Annotated[list[_PersonFile], Field(max_length=20)]
+
+
+# ---- finding ---------------------------------------------------------------------------------------------------
+
+
+def task_names() -> list[str]:
+    """Names of the packaged tasks, "kitchen/clear-table"."""
+    folder = scenes_folder()
+    return sorted(f"{path.parent.parent.name}/{path.stem}" for path in folder.glob("*/tasks/*.yaml"))
+
+
+def find_task(path_or_name: str | os.PathLike[str]) -> Path:
+    """File of a task given by its name ("kitchen/clear-table") or its file."""
+    if looks_like_path(path_or_name):
+        return Path(path_or_name)
+    name = str(path_or_name)
+    if name not in task_names():
+        raise UsageError(f"no task '{name}'{nearest(name, task_names())}")
+    scene, _, task = name.partition("/")
+    return scenes_folder() / scene / "tasks" / f"{task}.yaml"
+
+
+def places_named(scene: Scene, name_or_label: str) -> tuple[Place, ...]:
+    """The place of that name, or every place with that label."""
+    return tuple(p for p in scene.places if p.name == name_or_label or name_or_label in p.labels)
+
+
+# ---- loading ---------------------------------------------------------------------------------------------------
+
+
+def load_task(path_or_name: str | os.PathLike[str]) -> Task:
+    """Reads a task and its scene; InvalidFileError says in one line what is wrong and where."""
+    document = load_yaml(find_task(path_or_name))
+    header(document, TASK_SCHEMA)
+    file = validate(document, TaskFile)
+    scene = load_scene(referenced(document, ("scene",), file.scene))
+    path = document.path.resolve()
+    unique(document, "people", (person.name for person in file.people))
+    return Task(
+        name=f"{path.parent.parent.name}/{path.stem}" if path.parent.name == "tasks" else path.stem,
+        path=path,
+        scene=scene,
+        people=tuple(_person(document, ("people", i), p, scene) for i, p in enumerate(file.people)),
+        objective=tuple(
+            _predicate(document, ("objective", "all", i), p, scene) for i, p in enumerate(file.objective.all)
+        ),
+        within=file.within,
+        guardrail_files=tuple(referenced(document, ("guardrails", i), g) for i, g in enumerate(file.guardrails)),
+        text=document.text,
+        description=file.description,
+    )
+
+
+def load_people(path: Path, scene: Scene) -> tuple[PersonPlan, ...]:
+    """Reads a file of people, to walk through `scene` in place of a task's own."""
+    document = load_yaml(path)
+    header(document, PEOPLE_SCHEMA)
+    file = validate(document, PeopleFile)
+    unique(document, "people", (person.name for person in file.people))
+    return tuple(_person(document, ("people", i), p, scene) for i, p in enumerate(file.people))
+
+
+def _predicate(
+    document: Document, location: Location, file: PredicateFile, scene: Scene, negate: bool = False
+) -> Predicate:
+    given = [key for key in _SHORT if getattr(file, key) is not None]
+    if file.not_ is not None:
+        if len(file.model_fields_set) > 1:
+            document.fail(location, "'not' stands alone: {not: {...}}")
+        return _predicate(document, (*location, "not"), file.not_, scene, not negate)
+    if given:
+        if len(file.model_fields_set) > 1:
+            document.fail(location, f"'{given[0]}: OBJECT' stands alone")
+        is_, name, key = given[0], getattr(file, given[0]), given[0]
+    else:
+        if file.is_ is None:
+            document.fail((*location, "is"), "is missing")
+        is_, name, key = file.is_, file.object, "object"
+    if is_ not in SUPPORTED:
+        where = (*location, "is") if file.is_ else (*location, is_)
+        document.fail(where, f"'{is_}' is not supported yet by this version; supported: {', '.join(sorted(SUPPORTED))}")
+    if (name is None) == (file.forall is None):
+        document.fail(location, "say what is meant with either 'object' or 'forall'")
+    items = {item.name for item in scene.items}
+    if name is not None and name not in items:
+        document.fail((*location, key), f"no object '{name}' in scene {scene.name}{nearest(name, items)}")
+    if (file.place is None) == (is_ in WITH_PLACE):
+        document.fail((*location, "place"), "is missing" if file.place is None else f"'{is_}' takes no place")
+    if file.place is not None:
+        _known_place(document, (*location, "place"), file.place, scene)
+    labels = frozenset(file.forall.label) if file.forall else frozenset()
+    origin = file.forall.on if file.forall else None
+    if file.forall is not None:
+        if origin is not None:
+            _known_place(document, (*location, "forall", "on"), origin, scene)
+        if not starting(scene, labels, origin):
+            where = f" on {origin}" if origin else ""
+            document.fail((*location, "forall"), f"no object with {_and(labels)} begins{where}")
+    return Predicate(is_, file.place, labels, name, negate, origin)
+
+
+def starting(scene: Scene, labels: frozenset[str], origin: str | None) -> tuple[str, ...]:
+    """Names of the items with all `labels` that begin on the places named `origin` (anywhere for None)."""
+    places = places_named(scene, origin) if origin else None
+    return tuple(
+        item.name
+        for item in scene.items
+        if labels <= scene.kinds[item.kind].labels
+        and (places is None or any(_above(item.position, place) for place in places))
+    )
+
+
+def _above(position: np.ndarray, place: Place) -> bool:
+    local = rotation_z(place.yaw).T @ (position - place.center)
+    return bool(np.all(np.abs(local[:2]) <= place.half) and abs(local[2]) <= NEAR_PLACE)
+
+
+def _known_place(document: Document, location: Location, name: str, scene: Scene) -> None:
+    if not places_named(scene, name):
+        known = {p.name for p in scene.places}.union(*(p.labels for p in scene.places))
+        document.fail(location, f"no place '{name}' in scene {scene.name}{nearest(name, known)}")
+
+
+def _and(labels: frozenset[str]) -> str:
+    return f"label{'s' * (len(labels) > 1)} {' and '.join(sorted(labels))}"
+
+
+def _person(document: Document, location: Location, file: _PersonFile, scene: Scene) -> PersonPlan:
+    clip = file.clip
+    if clip.endswith(".npz"):
+        clip = str(referenced(document, (*location, "clip"), clip))
+    elif clip not in CLIPS:
+        choices = sorted(CLIPS)
+        document.fail((*location, "clip"), f"unknown clip '{clip[:40]}'{nearest(clip, choices)} (or an .npz file)")
+    elif not file.path:
+        document.fail((*location, "path"), "at least one point is needed")
+    if clip == "walk" and len(file.path) < 2:
+        document.fail((*location, "path"), "a walk needs at least two points; use 'clip: stand' for one")
+    for i, point in enumerate(file.path):
+        box = _standing_in(np.array(point), scene)
+        if box is not None:
+            document.fail((*location, "path", i), f"the person would stand in furniture '{box.name}'")
+    for i, reach in enumerate(file.reach):
+        where = (*location, "reach", i)
+        if reach.at >= len(file.path):
+            document.fail((*where, "at"), f"the path has only {len(file.path)} points (counted from 0)")
+        distance = math.dist(reach.target[:2], file.path[reach.at])
+        if distance > REACH or not 0.2 <= reach.target[2] <= 2.2:
+            document.fail((*where, "target"), f"out of reach: {distance:.2f} m from where the person stands")
+    return PersonPlan(
+        name=file.name,
+        clip=clip,
+        path=np.array(file.path).reshape(-1, 2),
+        speed=file.speed,
+        start=file.start,
+        reach=tuple(Reach(r.at, np.array(r.target), r.hold, r.hand) for r in file.reach),
+        jitter=file.jitter,
+        loop=file.loop,
+    )
+
+
+def _standing_in(point: np.ndarray, scene: Scene) -> Box | None:
+    """A box of furniture that a person's body (hip height and below) would be in."""
+    for box in scene.boxes():
+        low, high = box.center[2] - box.half[2], box.center[2] + box.half[2]
+        if high < 0.05 or low > 1.0:
+            continue
+        flat = np.array([point[0], point[1], box.center[2]])
+        if float(point_box_distance(flat, box.center, rotation_z(box.yaw), box.half)) < 0:
+            return box
+    return None
+
+
+def path_length(points: Sequence[np.ndarray] | np.ndarray) -> float:
+    """Length of a path over the floor [m]."""
+    return float(np.sum(np.linalg.norm(np.diff(np.asarray(points), axis=0), axis=1))) if len(points) > 1 else 0.0
