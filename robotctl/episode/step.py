@@ -1,0 +1,63 @@
+"""What one control tick leaves behind in the log: sensed, believed, planned, decided, and what really happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from robotctl.state import Observation, State, Truth
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """What the trajectory optimizer answered, without its matrices."""
+
+    status: str  # SOLVED, INFEASIBLE, ...
+    cost: float
+    iterations: int
+    fresh: bool  # made in this tick; otherwise the previous plan is still being followed
+    margins: dict[str, float] = field(default_factory=dict)  # smallest predicted margin, by guardrail id
+    path: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))  # (n, 3) predicted TCP positions [m], world
+
+
+@dataclass(frozen=True)
+class VerdictSummary:
+    """What the safety filter decided; the fields are those of `robotctl.safety.verdict.Verdict`."""
+
+    action: np.ndarray  # (11,) joint velocities at the end of the tick [m/s, rad/s] and finger opening [m]
+    intervened: bool
+    reason: str
+    margin: float
+    tightest: str
+    scale: float
+    stopped: bool
+    margins: dict[str, float] = field(default_factory=dict)  # smallest along the certified path, by guardrail id
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall times of one tick. They differ from run to run and are kept out of the episode's digest."""
+
+    plan_ms: float
+    filter_ms: float
+    tick_ms: float = 0.0  # the whole cycle: perceive, plan, filter, simulate, judge
+
+
+@dataclass(frozen=True)
+class Step:
+    """One control tick."""
+
+    observation: Observation
+    state: State
+    plan: PlanSummary | None
+    verdict: VerdictSummary
+    truth: Truth
+    skill: str  # what is being done, for people to read: "pick cup_1", "resting"
+    appraisal: tuple[str, float] | None  # word and success probability
+    reference: np.ndarray  # (K, 10) what the drives were told to follow at every sample of the truth
+    objective: tuple[int, int] = (0, 0)  # goals met in the belief, goals in all
+    margins: dict[str, tuple[float, float]] = field(default_factory=dict)  # id -> (present, smallest predicted)
+    distance_to_people: float = float("inf")  # nearest point of the robot to a believed keypoint [m]
+    message: str = ""  # something worth a line in the timeline; empty on most ticks
+    timing: Timing | None = None
