@@ -1,38 +1,22 @@
-"""This file turns a YAML file into validated values, or into one line that says where it is wrong.
+"""This file turns a YAML text into plain data whose every key and value knows its line and column.
 
 Strict on purpose: only maps, lists, texts, numbers, true, false and null. No aliases, anchors, tags, duplicate
 keys, several documents, depth over 32 or size over 1 MB. `on`, `yes` and dates are plain texts, as in YAML 1.2.
-Every key and value keeps its line and column.
+What is wrong is said in one line, `file:line:col: message` (InvalidFileError).
 """
 
 from __future__ import annotations
 
 import math
 import re
-import types
 import typing
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    WithJsonSchema,
-)
 
-from robotctl.errors import InvalidFileError, nearest
-from robotctl.units import parse_vector
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from robotctl.errors import InvalidFileError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
@@ -44,7 +28,6 @@ _FLOAT = re.compile(
 _CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 Location = tuple[str | int, ...]
-Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -232,191 +215,3 @@ class _Builder:
                 self.fail(event.start_mark, f"'{text}' is not a finite number")
             return value
         return text
-
-
-# ---- schemas ---------------------------------------------------------------------------------------------------
-
-
-class Strict(BaseModel):
-    """A part of a file: unknown keys, wrong types and non-finite numbers are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
-
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9_.-]{0,63}$")]
-
-
-def quantity(
-    unit: str, minimum: float = -math.inf, maximum: float = math.inf, positive: bool = False
-) -> Any:  # a type for pydantic
-    """Type of one number with a unit, kept as a float in `unit`."""
-
-    def parse(text: object) -> float:
-        value = parse_vector(text, unit, 1)[0]
-        if value < minimum:
-            raise ValueError(f"must be at least {minimum:g} {unit}")
-        if value > maximum:
-            raise ValueError(f"must be at most {maximum:g} {unit}")
-        if positive and value <= 0:
-            raise ValueError("must be above 0")
-        return value
-
-    return Annotated[
-        float, BeforeValidator(parse), WithJsonSchema({"type": "string", "description": f"number [{unit}]"})
-    ]
-
-
-def vector(unit: str, count: int, positive: bool = False, bound: float = 1000.0) -> Any:
-    """Type of `count` numbers and one unit in a single text, kept as a tuple of floats in `unit`."""
-
-    def parse(text: object) -> tuple[float, ...]:
-        values = parse_vector(text, unit, count)
-        if positive and min(values) <= 0:
-            raise ValueError("every number must be above 0")
-        if max(abs(value) for value in values) > bound:
-            raise ValueError(f"every number must be within {bound:g} {unit}")
-        return values
-
-    description = f"{count} numbers [{unit}]"
-    return Annotated[
-        tuple[float, ...], BeforeValidator(parse), WithJsonSchema({"type": "string", "description": description})
-    ]
-
-
-def word(choices: Iterable[str], what: str) -> Any:
-    """Type of one word of a closed vocabulary."""
-    options = tuple(sorted(choices))
-
-    def known(text: str) -> str:
-        if text not in options:
-            raise ValueError(f"unknown {what} '{text[:40]}'{nearest(text[:40], options)}")
-        return text
-
-    return Annotated[str, AfterValidator(known), WithJsonSchema({"type": "string", "enum": list(options)})]
-
-
-def plain(count: int, minimum: float = -math.inf, maximum: float = math.inf) -> Any:
-    """Type of a list of `count` numbers without a unit: a direction or a colour."""
-    number = Annotated[float, Field(ge=minimum, le=maximum)] if math.isfinite(minimum) else float
-    return Annotated[list[number], Field(min_length=count, max_length=count)]  # type: ignore[valid-type]
-
-
-def header(document: Document, schema: str) -> None:
-    """The file says what it is, before anything else is looked at."""
-    if not isinstance(document.data, dict):
-        document.fail((), f"expected a map that begins with 'schema: {schema}'")
-    given = document.data.get("schema")
-    if given != schema:
-        if given is None:
-            document.fail((), f"key 'schema' is missing: write 'schema: {schema}'")
-        document.fail(("schema",), f"expected '{schema}'")
-
-
-def validate(document: Document, model: type[Model]) -> Model:
-    """The document as `model`; the first error in the file is raised with its position."""
-    try:
-        return model.model_validate(document.data)
-    except ValidationError as error:
-        found = [_explain(document, model, detail) for detail in error.errors(include_url=False)]
-        location, message, key = min(found, key=lambda entry: _order(document, entry))
-        raise document.error(location, message, key) from None
-
-
-def _order(document: Document, entry: tuple[Location, str, bool]) -> tuple[int, int]:
-    mark = document.mark(entry[0], entry[2])
-    return mark.line, mark.column
-
-
-def _explain(document: Document, model: type[BaseModel], detail: ErrorDetails) -> tuple[Location, str, bool]:
-    """Location in the file, message, and whether the key itself is meant."""
-    location, owner = _follow(document.data, model, detail["loc"])
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "extra_forbidden":
-        return location, f"unknown key{nearest(str(location[-1]), owner)}", True
-    if kind == "missing":
-        return location, "is missing", False
-    if kind == "value_error":
-        return location, str(context["error"]), False
-    if kind in ("union_tag_invalid", "literal_error"):
-        choices = re.findall(r"'([^']*)'", str(context.get("expected_tags", context.get("expected", ""))))
-        tag = str(context.get("discriminator", "")).strip("'")
-        if tag:
-            location = (*location, tag)
-        given = _at(document.data, location)
-        return location, f"unknown word '{str(given)[:40]}'{nearest(str(given)[:40], choices)}", False
-    if kind == "union_tag_not_found":
-        return (*location, str(context["discriminator"]).strip("'")), "is missing", False
-    if kind in ("model_type", "dict_type", "model_attributes_type"):
-        return location, "expected a map of keys and values", False
-    if kind == "string_pattern_mismatch":
-        return location, "expected a name: letters, digits, '_', '-' and '.', beginning with a letter", False
-    message = re.sub(r"^(Input|Tuple|List|Value) should (be|have)", r"should \2", detail["msg"])
-    return location, message.replace("a valid string", "a text"), False
-
-
-def _at(data: Any, location: Location) -> Any:
-    for part in location:
-        try:
-            data = data[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return data
-
-
-def _follow(data: Any, annotation: Any, loc: Sequence[str | int]) -> tuple[Location, list[str]]:
-    """Pydantic's `loc` without the tags of unions, and the keys that the innermost map may have."""
-    location: list[str | int] = []
-    keys: list[str] = []
-    for part in loc:
-        members = [_bare(member) for member in _members(annotation)]
-        tagged = [m for m in members if isinstance(part, str) and len(members) > 1 and part in _tags(m)]
-        if tagged:
-            annotation = tagged[0]
-            continue
-        if isinstance(part, int) != isinstance(data, list):
-            continue  # one word that stands for a list of one
-        location.append(part)
-        fields = [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
-        keys = [f.alias or n for m in fields for n, f in m.model_fields.items()]
-        annotation = next(
-            (f.annotation for m in fields for n, f in m.model_fields.items() if part in (n, f.alias)),
-            _element(members),
-        )
-        data = _at(data, (part,))
-    return tuple(location), keys
-
-
-def _members(annotation: Any) -> list[Any]:
-    bare = _bare(annotation)
-    if typing.get_origin(bare) in (typing.Union, types.UnionType):
-        return [m for m in typing.get_args(bare) if m is not type(None)]
-    return [bare]
-
-
-def _bare(annotation: Any) -> Any:
-    while typing.get_origin(annotation) is Annotated:
-        annotation = typing.get_args(annotation)[0]
-    return annotation
-
-
-def _tags(member: Any) -> tuple[str, ...]:
-    """Values of a model's `kind` field, by which a union is told apart."""
-    if isinstance(member, type) and issubclass(member, BaseModel) and "kind" in member.model_fields:
-        return tuple(str(a) for a in typing.get_args(member.model_fields["kind"].annotation))
-    return ()
-
-
-def _element(members: list[Any]) -> Any:
-    """What a list or map holds."""
-    for member in members:
-        if typing.get_origin(member) in (list, tuple):
-            return typing.get_args(member)[0]
-        if typing.get_origin(member) is dict:
-            return typing.get_args(member)[1]
-    return None
-
-
-def json_schema(model: type[BaseModel], title: str) -> dict[str, Any]:
-    """JSON schema of a file format, for editors (YAML language servers)."""
-    schema = model.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}

@@ -7,7 +7,6 @@ Object poses are poses of the body frame: origin at the centre of the lowest fac
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,19 +16,8 @@ from pydantic import Field
 
 from robotctl.assets import check_urdf, tree_root
 from robotctl.errors import UsageError, nearest
-from robotctl.files import (
-    Document,
-    Location,
-    Name,
-    Strict,
-    header,
-    load_yaml,
-    plain,
-    quantity,
-    validate,
-    vector,
-    word,
-)
+from robotctl.files import Document, Location, load_yaml
+from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, unique, validate
 
 OBJECT_LABELS = frozenset(
     {"dish", "cup", "bowl", "plate", "cutlery", "fork", "knife", "sharp", "fillable", "food"}
@@ -189,17 +177,21 @@ class Scene:
 
 # ---- the files -------------------------------------------------------------------------------------------------
 
-_ObjectLabels = Annotated[list[word(OBJECT_LABELS, "label")], Field(min_length=1)]  # type: ignore[misc]
-_RoomLabels = list[word(ROOM_LABELS, "label")]  # type: ignore[misc]
+_ObjectLabels = Annotated[list[Annotated[str, Word(OBJECT_LABELS, "label")]], Field(min_length=1)]
+_RoomLabels = list[Annotated[str, Word(ROOM_LABELS, "label")]]
 _Color = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=4)]
-_Angle = quantity("rad")
+_Angle = Annotated[float, Unit("rad", minimum=-100, maximum=100)]
+_Point = Annotated[Numbers, Unit("m", 3, minimum=-100, maximum=100)]
+_Size = Annotated[Numbers, Unit("m", 3, positive=True, maximum=100)]
+_Sphere = Annotated[Numbers, Unit("m", 4, minimum=-2, maximum=2)]
+_Direction = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 class _BoxFile(Strict):
     name: Name
-    center: vector("m", 3)  # type: ignore[valid-type]
-    size: vector("m", 3, positive=True)  # type: ignore[valid-type]
-    yaw: _Angle = 0.0  # type: ignore[valid-type]
+    center: _Point
+    size: _Size
+    yaw: _Angle = 0.0
     color: _Color = [0.8, 0.8, 0.8]
 
 
@@ -213,40 +205,40 @@ class _FurnitureFile(Strict):
 class _PlaceFile(Strict):
     name: Name
     labels: _RoomLabels = []
-    center: vector("m", 3)  # type: ignore[valid-type]
-    size: vector("m", 2, positive=True)  # type: ignore[valid-type]
-    yaw: _Angle = 0.0  # type: ignore[valid-type]
-    overhang_edge: plain(2) | None = None  # type: ignore[valid-type]
+    center: _Point
+    size: Annotated[Numbers, Unit("m", 2, positive=True, maximum=100)]
+    yaw: _Angle = 0.0
+    overhang_edge: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
 
 
 class _RegionFile(Strict):
     name: Name
     labels: _RoomLabels = []
-    center: vector("m", 3)  # type: ignore[valid-type]
-    size: vector("m", 3, positive=True)  # type: ignore[valid-type]
-    yaw: _Angle = 0.0  # type: ignore[valid-type]
+    center: _Point
+    size: _Size
+    yaw: _Angle = 0.0
     color: _Color = [0.9, 0.3, 0.2, 0.2]
 
 
 class _ItemFile(Strict):
     name: Name
     kind: Name
-    position: vector("m", 3)  # type: ignore[valid-type]
-    yaw: _Angle = 0.0  # type: ignore[valid-type]
-    jitter: quantity("m", minimum=0, maximum=0.5) = 0.0  # type: ignore[valid-type]
-    turn: quantity("rad", minimum=0, maximum=np.pi) = 0.0  # type: ignore[valid-type]
+    position: _Point
+    yaw: _Angle = 0.0
+    jitter: Annotated[float, Unit("m", minimum=0, maximum=0.5)] = 0.0
+    turn: Annotated[float, Unit("rad", minimum=0, maximum=np.pi)] = 0.0
 
 
 class _StartFile(Strict):
-    base: vector("m", 2, bound=10.0)  # type: ignore[valid-type]
-    yaw: _Angle = 0.0  # type: ignore[valid-type]
-    arm: vector("rad", 7, bound=3.8) = HOME_ARM  # type: ignore[valid-type]
+    base: Annotated[Numbers, Unit("m", 2, minimum=-10, maximum=10)]
+    yaw: _Angle = 0.0
+    arm: Annotated[Numbers, Unit("rad", 7, minimum=-3.8, maximum=3.8)] = HOME_ARM
 
 
 class _FrictionFile(Strict):
-    base: quantity("N", minimum=0)  # type: ignore[valid-type]  # along x and along y
-    base_yaw: quantity("N m", minimum=0)  # type: ignore[valid-type]
-    arm: vector("N m", 7)  # type: ignore[valid-type]
+    base: Annotated[float, Unit("N", minimum=0)]  # along x and along y
+    base_yaw: Annotated[float, Unit("N m", minimum=0)]
+    arm: Annotated[Numbers, Unit("N m", 7, minimum=0)]
 
     def joints(self) -> np.ndarray:
         """(10,) in the order of the joints."""
@@ -254,26 +246,26 @@ class _FrictionFile(Strict):
 
 
 class _TorqueFile(_FrictionFile):
-    base: quantity("N", positive=True)  # type: ignore[valid-type]
-    base_yaw: quantity("N m", positive=True)  # type: ignore[valid-type]
-    arm: vector("N m", 7, positive=True)  # type: ignore[valid-type]
+    base: Annotated[float, Unit("N", positive=True)]
+    base_yaw: Annotated[float, Unit("N m", positive=True)]
+    arm: Annotated[Numbers, Unit("N m", 7, positive=True)]
 
 
 class _ActuatorsFile(Strict):
-    latency: quantity("s", minimum=0, maximum=0.2)  # type: ignore[valid-type]
-    stiffness: quantity("rad/s", positive=True)  # type: ignore[valid-type]
+    latency: Annotated[float, Unit("s", minimum=0, maximum=0.2)]
+    stiffness: Annotated[float, Unit("rad/s", positive=True)]
     damping: Annotated[float, Field(gt=0, le=5)]
     friction: _FrictionFile
     torque_limit: _TorqueFile
-    grip_force: quantity("N", positive=True, maximum=200)  # type: ignore[valid-type]
+    grip_force: Annotated[float, Unit("N", positive=True, maximum=200)]
 
 
 class _SensorsFile(Strict):
-    latency: quantity("s", minimum=0, maximum=1)  # type: ignore[valid-type]
-    human_error: quantity("m", minimum=0, maximum=1)  # type: ignore[valid-type]
-    object_error: quantity("m", minimum=0, maximum=1)  # type: ignore[valid-type]
+    latency: Annotated[float, Unit("s", minimum=0, maximum=1)]
+    human_error: Annotated[float, Unit("m", minimum=0, maximum=1)]
+    object_error: Annotated[float, Unit("m", minimum=0, maximum=1)]
     dropout: Annotated[float, Field(ge=0, le=1)]
-    encoder_noise: quantity("rad", minimum=0, maximum=0.1)  # type: ignore[valid-type]
+    encoder_noise: Annotated[float, Unit("rad", minimum=0, maximum=0.1)]
 
 
 class SceneFile(Strict):
@@ -295,10 +287,10 @@ class SceneFile(Strict):
 class _GraspFile(Strict):
     name: Name
     kind: Literal["rim", "handle", "edge"]
-    position: vector("m", 3, bound=1.0)  # type: ignore[valid-type]
-    approach: plain(3)  # type: ignore[valid-type]
-    closing: plain(3)  # type: ignore[valid-type]
-    opening: quantity("m", positive=True, maximum=0.08)  # type: ignore[valid-type]
+    position: Annotated[Numbers, Unit("m", 3, minimum=-1.0, maximum=1.0)]
+    approach: _Direction
+    closing: _Direction
+    opening: Annotated[float, Unit("m", positive=True, maximum=0.08)]
     symmetric: bool = False
 
 
@@ -306,12 +298,12 @@ class _KindFile(Strict):
     name: Name
     labels: _ObjectLabels
     urdf: str
-    mass: quantity("kg", positive=True, maximum=20)  # type: ignore[valid-type]
+    mass: Annotated[float, Unit("kg", positive=True, maximum=20)]
     friction: Annotated[float, Field(gt=0, le=3)]
-    height: quantity("m", positive=True, maximum=2)  # type: ignore[valid-type]
-    radius: quantity("m", positive=True, maximum=2)  # type: ignore[valid-type]
-    spheres: Annotated[list[vector("m", 4, bound=2.0)], Field(max_length=64)]  # type: ignore[misc]
-    blade_spheres: Annotated[list[vector("m", 4, bound=2.0)], Field(max_length=64)] = []  # type: ignore[misc]
+    height: Annotated[float, Unit("m", positive=True, maximum=2)]
+    radius: Annotated[float, Unit("m", positive=True, maximum=2)]
+    spheres: Annotated[list[_Sphere], Field(max_length=64)]
+    blade_spheres: Annotated[list[_Sphere], Field(max_length=64)] = []
     grasps: Annotated[list[_GraspFile], Field(max_length=64)] = []
 
 
@@ -418,16 +410,6 @@ def load_kinds(path: Path) -> dict[str, ObjectKind]:
     file = validate(document, KindsFile)
     unique(document, "kinds", (kind.name for kind in file.kinds))
     return {kind.name: _kind(document, ("kinds", i), kind) for i, kind in enumerate(file.kinds)}
-
-
-def unique(document: Document, section: str | Location, names: Iterable[str]) -> None:
-    """Refuses a list that uses a name twice."""
-    seen: set[str] = set()
-    prefix = (section,) if isinstance(section, str) else section
-    for i, name in enumerate(names):
-        if name in seen:
-            document.fail((*prefix, i, "name"), f"'{name}' is used twice")
-        seen.add(name)
 
 
 def _box(file: _BoxFile | _RegionFile) -> Box:

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from robotctl.errors import UsageError, nearest
-from robotctl.files import Document, Location, Name, Strict, header, load_yaml, quantity, validate, vector, word
+from robotctl.files import Document, Location, load_yaml
 from robotctl.geometry import point_box_distance, rotation_z
 from robotctl.scene import (
     OBJECT_LABELS,
@@ -27,8 +27,8 @@ from robotctl.scene import (
     looks_like_path,
     referenced,
     scenes_folder,
-    unique,
 )
+from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, unique, validate
 
 TASK_SCHEMA = "robotctl/task.v1"
 PEOPLE_SCHEMA = "robotctl/people.v1"
@@ -93,7 +93,7 @@ class Task:
 
 # ---- the file --------------------------------------------------------------------------------------------------
 
-_Label = word(OBJECT_LABELS, "label")
+_Label = Annotated[str, Word(OBJECT_LABELS, "label")]
 _SHORT = ("open", "held", "upright", "sliced", "clean_surface")  # predicates of one object: `{upright: cup_1}`
 
 
@@ -104,24 +104,24 @@ def one_or_more(value: object) -> object:
 
 class _ReachFile(Strict):
     at: Annotated[int, Field(ge=0)]
-    target: vector("m", 3)  # type: ignore[valid-type]
-    hold: quantity("s", minimum=0, maximum=600)  # type: ignore[valid-type]
+    target: Annotated[Numbers, Unit("m", 3, minimum=-50, maximum=50)]
+    hold: Annotated[float, Unit("s", minimum=0, maximum=600)]
     hand: Literal["right", "left"] = "right"
 
 
 class _PersonFile(Strict):
     name: Name
     clip: str = "walk"
-    path: Annotated[list[vector("m", 2, bound=50.0)], Field(max_length=500)] = []  # type: ignore[misc]
-    speed: quantity("m/s", positive=True, maximum=10) = 0.9  # type: ignore[valid-type]
-    start: quantity("s", minimum=0) = 0.0  # type: ignore[valid-type]
+    path: Annotated[list[Annotated[Numbers, Unit("m", 2, minimum=-50.0, maximum=50.0)]], Field(max_length=500)] = []
+    speed: Annotated[float, Unit("m/s", positive=True, maximum=10)] = 0.9
+    start: Annotated[float, Unit("s", minimum=0)] = 0.0
     reach: Annotated[list[_ReachFile], Field(max_length=100)] = []
-    jitter: quantity("m", minimum=0, maximum=1) = 0.0  # type: ignore[valid-type]
+    jitter: Annotated[float, Unit("m", minimum=0, maximum=1)] = 0.0
     loop: bool = False
 
 
 class _ForallFile(Strict):
-    label: Annotated[list[_Label], BeforeValidator(one_or_more), Field(min_length=1)]  # type: ignore[valid-type]
+    label: Annotated[list[_Label], BeforeValidator(one_or_more), Field(min_length=1)]
     on: str | None = None
 
 
@@ -130,7 +130,7 @@ class PredicateFile(Strict):
 
     forall: _ForallFile | None = None
     object: str | None = None
-    is_: word(PREDICATES, "predicate") | None = Field(None, alias="is")  # type: ignore[valid-type]
+    is_: Annotated[str, Word(PREDICATES, "predicate")] | None = Field(None, alias="is")
     place: str | None = None
     not_: PredicateFile | None = Field(None, alias="not")
     open: str | None = None
@@ -152,7 +152,7 @@ class TaskFile(Strict):
     scene: str
     people: Annotated[list[_PersonFile], Field(max_length=20)] = []
     objective: _ObjectiveFile
-    within: quantity("s", positive=True, maximum=86400)  # type: ignore[valid-type]
+    within: Annotated[float, Unit("s", positive=True, maximum=86400)]
     guardrails: Annotated[list[str], Field(min_length=1, max_length=20)]
 
 
@@ -240,8 +240,10 @@ def _predicate(
             document.fail((*location, "is"), "is missing")
         is_, name, key = file.is_, file.object, "object"
     if is_ not in SUPPORTED:
-        where = (*location, "is") if file.is_ else (*location, is_)
-        document.fail(where, f"'{is_}' is not supported yet by this version; supported: {', '.join(sorted(SUPPORTED))}")
+        document.fail(
+            (*location, "is" if file.is_ else is_),
+            f"'{is_}' is not supported yet by this version; supported: {', '.join(sorted(SUPPORTED))}",
+        )
     if (name is None) == (file.forall is None):
         document.fail(location, "say what is meant with either 'object' or 'forall'")
     items = {item.name for item in scene.items}
