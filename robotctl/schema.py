@@ -89,13 +89,18 @@ class Word:
         return {"type": "string", "enum": sorted(self.choices)}
 
 
-def unique(document: Document, section: str | Location, names: Iterable[str]) -> None:
-    """Refuses a list of named things that uses a name twice."""
+def one_or_more(value: object) -> object:
+    """A single word stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def unique(document: Document, section: str | Location, names: Iterable[str], key: str = "name") -> None:
+    """Refuses a list of named things that uses a name (their `key`) twice."""
     seen: set[str] = set()
     prefix = (section,) if isinstance(section, str) else section
     for i, name in enumerate(names):
         if name in seen:
-            document.fail((*prefix, i, "name"), f"'{name}' is used twice")
+            document.fail((*prefix, i, key), f"'{name}' is used twice")
         seen.add(name)
 
 

@@ -28,7 +28,7 @@ from robotctl.scene import (
     referenced,
     scenes_folder,
 )
-from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, unique, validate
+from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, one_or_more, unique, validate
 
 TASK_SCHEMA = "robotctl/task.v1"
 PEOPLE_SCHEMA = "robotctl/people.v1"
@@ -95,11 +95,6 @@ class Task:
 
 _Label = Annotated[str, Word(OBJECT_LABELS, "label")]
 _SHORT = ("open", "held", "upright", "sliced", "clean_surface")  # predicates of one object: `{upright: cup_1}`
-
-
-def one_or_more(value: object) -> object:
-    """A single word stands for a list of one."""
-    return [value] if isinstance(value, str) else value
 
 
 class _ReachFile(Strict):

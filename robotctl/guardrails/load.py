@@ -1,0 +1,287 @@
+"""This file turns guardrail files into guardrails over a scene.
+
+Several files compose by conjunction: every rule of every file holds, and of every assumption the more cautious
+one counts, so that adding a file can only shrink what the robot may do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field
+
+from robotctl.body import PARTS
+from robotctl.errors import InvalidFileError, UsageError, nearest
+from robotctl.files import Document, Location, load_yaml, show_path
+from robotctl.geometry import rotation_z
+from robotctl.guardrails.blade_speed import BladeSpeed
+from robotctl.guardrails.clearance import Boxes, Clearance
+from robotctl.guardrails.guardrail import Assumptions, Guardrail, Header, Scope
+from robotctl.guardrails.joint_limits import JointLimits
+from robotctl.guardrails.keep_out import KeepOut
+from robotctl.guardrails.separation import Separation
+from robotctl.guardrails.speed import Speed
+from robotctl.guardrails.upright import Upright
+from robotctl.scene import OBJECT_LABELS, ROOM_LABELS, Box, Scene
+from robotctl.schema import Name, Strict, Unit, Word, header, one_or_more, unique, validate
+
+GUARDRAILS_SCHEMA = "robotctl/guardrails.v1"
+SKILLS = frozenset({"pick", "place"})
+RESERVED = frozenset({"hot", "contact_force", "placement", "undisturbed", "grasp"})  # kinds to come
+
+
+@dataclass(frozen=True, eq=False)
+class GuardrailSet:
+    """Everything that holds in an episode."""
+
+    name: str
+    assumptions: Assumptions
+    guardrails: tuple[Guardrail, ...]
+    text: str  # the files' sources
+    sha256: str  # of the resolved rules, assumptions and relaxations
+    relaxed: dict[str, str]  # id of a rule that was taken out -> the reason given
+
+
+# ---- the file --------------------------------------------------------------------------------------------------
+
+_Source = Annotated[str, Field(min_length=3, max_length=500)]
+_Speed = Annotated[float, Unit("m/s", minimum=0, maximum=10)]
+_Radius = Annotated[float, Unit("m", minimum=0, maximum=10)]
+_Slope = Annotated[float, Unit("1/s", positive=True, maximum=100)]
+_Time = Annotated[float, Unit("s", minimum=0, maximum=10)]
+_Labels = Annotated[list[Annotated[str, Word(OBJECT_LABELS, "label")]], BeforeValidator(one_or_more)]
+_Skills = Annotated[list[Annotated[str, Word(SKILLS, "skill")]], BeforeValidator(one_or_more)]
+
+
+class _HumanSpeedFile(Strict):
+    torso: _Speed | None = None
+    arm: _Speed | None = None
+    hand: _Speed | None = None
+    leg: _Speed | None = None
+
+
+class _AssumptionsFile(Strict):
+    human_speed: _HumanSpeedFile = _HumanSpeedFile()
+    sensing_latency: _Time | None = None
+    human_error: _Radius | None = None
+    object_error: _Radius | None = None
+    tracking_error: _Radius | None = None
+    tracking_speed_error: _Speed | None = None
+    actuation_latency: _Time | None = None
+    source: _Source
+
+
+class _ScopeFile(Strict):
+    held: _Labels = []
+    skill: _Skills = []
+
+
+class _GuardrailFile(Strict):
+    id: Name
+    tier: Annotated[int, Field(ge=0, le=4)]
+    source: _Source
+    scope: _ScopeFile = _ScopeFile()
+
+    def header(self) -> Header:
+        return Header(self.id, self.tier, self.source, Scope(frozenset(self.scope.held), frozenset(self.scope.skill)))
+
+
+class _SeparationFile(_GuardrailFile):
+    kind: Literal["separation"]
+    radius: _Radius
+    slope: _Slope
+    v_max: _Speed
+
+
+class _BladeSpeedFile(_GuardrailFile):
+    kind: Literal["blade_speed"]
+    radius: _Radius
+    slope: _Slope
+    v_max: _Speed
+
+
+class _ClearanceFile(_GuardrailFile):
+    kind: Literal["clearance"]
+    distance: _Radius
+
+
+class _KeepOutFile(_GuardrailFile):
+    kind: Literal["keep_out"]
+    region: str | None = None  # a region by its name, which must exist
+    label: Annotated[str, Word(ROOM_LABELS, "label")] | None = None  # every region with that label, if there is one
+
+
+class _UprightFile(_GuardrailFile):
+    kind: Literal["upright"]
+    max_tilt: Annotated[float, Unit("rad", positive=True, maximum=math.pi)]
+
+
+class _SpeedFile(_GuardrailFile):
+    kind: Literal["speed"]
+    v_max: _Speed
+
+
+class _JointLimitsFile(_GuardrailFile):
+    kind: Literal["joint_limits"]
+    fraction: Annotated[float, Field(gt=0, le=1)]
+
+
+_AnyGuardrail = Annotated[
+    _SeparationFile | _BladeSpeedFile | _ClearanceFile | _KeepOutFile | _UprightFile | _SpeedFile | _JointLimitsFile,
+    Field(discriminator="kind"),
+]
+
+
+class GuardrailsFile(Strict):
+    """`scenes/guardrails/NAME.yaml`."""
+
+    schema_: Literal["robotctl/guardrails.v1"] = Field(alias="schema")
+    name: Name
+    description: str = ""
+    assumptions: _AssumptionsFile | None = None
+    guardrails: Annotated[list[_AnyGuardrail], Field(max_length=200)]
+
+
+# ---- loading ---------------------------------------------------------------------------------------------------
+
+
+def load_guardrails(paths: Sequence[Path], scene: Scene, relax: Mapping[str, str] | None = None) -> GuardrailSet:
+    """The guardrails of all files over `scene`, without those that `relax` takes out (id -> reason)."""
+    documents = [(document, read_guardrails(document)) for document in map(load_yaml, paths)]
+    rules = [
+        _build(document, ("guardrails", i), entry, scene)
+        for document, file in documents
+        for i, entry in enumerate(file.guardrails)
+    ]
+    relaxed = _relaxed({rule.header.id for rule in rules}, relax or {})
+    assumptions = _most_cautious([file.assumptions for _, file in documents if file.assumptions], paths)
+    kept: dict[str, Guardrail] = {}  # by content: the same rule from two files counts once
+    for rule in rules:
+        if rule.header.id not in relaxed:
+            kept.setdefault(canonical(rule), rule)
+    resolved = {"assumptions": asdict(assumptions), "guardrails": sorted(kept), "relaxed": relaxed}
+    return GuardrailSet(
+        name="+".join(file.name for _, file in documents),
+        assumptions=assumptions,
+        guardrails=tuple(kept.values()),
+        text="\n".join(document.text for document, _ in documents),
+        sha256=hashlib.sha256(_json(resolved).encode()).hexdigest(),
+        relaxed=relaxed,
+    )
+
+
+def read_guardrails(document: Document) -> GuardrailsFile:
+    """The validated content of one guardrail file."""
+    header(document, GUARDRAILS_SCHEMA)
+    rules = document.data.get("guardrails")
+    for i, entry in enumerate(rules if isinstance(rules, list) else []):
+        kind = entry.get("kind") if isinstance(entry, dict) else None
+        if isinstance(kind, str) and kind in RESERVED:
+            document.fail(("guardrails", i, "kind"), f"'{kind}' is not supported yet by this version")
+    file = validate(document, GuardrailsFile)
+    unique(document, "guardrails", (entry.id for entry in file.guardrails), "id")
+    return file
+
+
+def canonical(rule: Guardrail) -> str:
+    """A rule as canonical JSON: the same text for the same meaning."""
+    return _json({"kind": type(rule).__name__, **asdict(rule)})  # type: ignore[call-overload]
+
+
+def _json(value: Any) -> str:
+    def plain(item: Any) -> Any:
+        if isinstance(item, frozenset):
+            return sorted(item)
+        if isinstance(item, np.ndarray):
+            return item.tolist()
+        raise TypeError(type(item).__name__)
+
+    return json.dumps(value, default=plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _relaxed(ids: Iterable[str], relax: Mapping[str, str]) -> dict[str, str]:
+    known = sorted(ids)
+    for name, reason in relax.items():
+        if name not in known:
+            raise UsageError(f"--relax: no guardrail '{name}'{nearest(name, known)}")
+        if not reason.strip():
+            raise UsageError(f"--relax {name}: give a reason with --reason TEXT")
+    return dict(sorted(relax.items()))
+
+
+def _most_cautious(declared: Sequence[_AssumptionsFile], paths: Sequence[Path]) -> Assumptions:
+    """Of each assumption the largest value that any file declares."""
+    names = ", ".join(show_path(path) for path in paths)
+
+    def largest(key: str, values: Iterable[float | None]) -> float:
+        given = [value for value in values if value is not None]
+        if not given:
+            raise InvalidFileError(f"{names}: key 'assumptions.{key}': is missing")
+        return max(given)
+
+    return Assumptions(
+        human_speed={
+            part: largest(f"human_speed.{part}", (getattr(d.human_speed, part) for d in declared)) for part in PARTS
+        },
+        **{
+            key: largest(key, (getattr(d, key) for d in declared))
+            for key in (
+                "sensing_latency",
+                "human_error",
+                "object_error",
+                "tracking_error",
+                "tracking_speed_error",
+                "actuation_latency",
+            )
+        },
+    )
+
+
+def _build(document: Document, location: Location, file: _GuardrailFile, scene: Scene) -> Guardrail:
+    about = file.header()
+    match file:
+        case _SeparationFile():
+            return Separation(about, file.radius, file.slope, file.v_max)
+        case _BladeSpeedFile():
+            return BladeSpeed(about, file.radius, file.slope, file.v_max)
+        case _ClearanceFile():
+            return Clearance(about, file.distance, boxes_of(scene.boxes()))
+        case _KeepOutFile():
+            return KeepOut(about, boxes_of(_regions(document, location, file, scene)))
+        case _UprightFile():
+            if not file.scope.held:
+                document.fail((*location, "scope"), "say what stays upright: scope: {held: LABEL}")
+            return Upright(about, math.cos(file.max_tilt))
+        case _SpeedFile():
+            return Speed(about, file.v_max)
+        case _JointLimitsFile():
+            return JointLimits(about, file.fraction)
+    raise AssertionError(file)
+
+
+def _regions(document: Document, location: Location, file: _KeepOutFile, scene: Scene) -> list[Box]:
+    if (file.region is None) == (file.label is None):
+        document.fail(location, "say where with either 'region' (a name) or 'label'")
+    if file.label is not None:
+        return [region.box for region in scene.regions if file.label in region.labels]
+    found = [region.box for region in scene.regions if region.name == file.region]
+    if not found:
+        names = {region.name for region in scene.regions}
+        document.fail((*location, "region"), f"no region '{file.region}'{nearest(str(file.region), names)}")
+    return found
+
+
+def boxes_of(boxes: Sequence[Box]) -> Boxes:
+    """Boxes as arrays."""
+    return Boxes(
+        center=np.array([box.center for box in boxes]).reshape(-1, 3),
+        rotation=np.array([rotation_z(box.yaw) for box in boxes]).reshape(-1, 3, 3),
+        half=np.array([box.half for box in boxes]).reshape(-1, 3),
+    )
