@@ -1,0 +1,94 @@
+"""Turns what is true into what the sensors deliver: late, noisy within declared bounds, sometimes missing.
+
+The error of people and objects is uniform in a ball and so BOUNDED: the safety case assumes the radius.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robotctl.scene import Sensors
+from robotctl.state import ObjectReading, PersonReading
+
+TURN_ERROR = np.deg2rad(1.0)  # largest error of an object's orientation [rad]
+VELOCITY_NOISE = 20.0  # noise of a measured joint velocity for each unit of encoder noise: one tick's difference [1/s]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Poses of everything a camera can see at one physics step."""
+
+    time: float  # [s]
+    position: np.ndarray  # (O, 3) [m]
+    quaternion: np.ndarray  # (O, 4) xyzw
+    keypoints: np.ndarray  # (P, J, 3) [m]
+
+
+def in_ball(generator: np.random.Generator, shape: tuple[int, ...], radius: float) -> np.ndarray:
+    """Points uniform in a ball, (*shape, 3) [m]."""
+    direction = generator.normal(size=(*shape, 3))
+    length = np.sqrt(np.sum(direction * direction, axis=-1, keepdims=True))
+    return radius * generator.uniform(size=(*shape, 1)) ** (1 / 3) * direction / np.maximum(length, 1e-12)
+
+
+def turned(quaternion: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Quaternions (n, 4) xyzw turned by small rotation vectors (n, 3) in the world frame, (n, 4)."""
+    angle = np.sqrt(np.sum(rotation * rotation, axis=-1, keepdims=True))
+    v = 0.5 * np.sinc(angle / (2 * np.pi)) * rotation
+    w = np.cos(angle / 2)
+    qv, qw = quaternion[:, :3], quaternion[:, 3:]
+    return np.concatenate([w * qv + qw * v + np.cross(v, qv), w * qw - np.sum(v * qv, axis=-1, keepdims=True)], axis=-1)
+
+
+class Cameras:
+    """Readings of objects and people, refreshed every tick, `latency` old."""
+
+    def __init__(
+        self, sensors: Sensors, objects: Sequence[str], people: Sequence[str], generator: np.random.Generator
+    ) -> None:
+        self._sensors = sensors
+        self._objects = tuple(objects)
+        self._people = tuple(people)
+        self._generator = generator
+        self._recent: deque[Snapshot] = deque()
+
+    def record(self, snapshot: Snapshot) -> None:
+        """Remembers what there was to see at one physics step."""
+        self._recent.append(snapshot)
+
+    def read(self, time: float) -> tuple[tuple[ObjectReading, ...], tuple[PersonReading, ...]]:
+        """What is known at `time`: the newest snapshot that is at least `latency` old (the oldest, at the start)."""
+        while len(self._recent) > 1 and self._recent[1].time <= time - self._sensors.latency + 1e-9:
+            self._recent.popleft()
+        seen, sensors, generator = self._recent[0], self._sensors, self._generator
+        n, m = len(self._objects), len(self._people)
+        position = seen.position + in_ball(generator, (n,), sensors.object_error)
+        turn = TURN_ERROR if sensors.object_error > 0.0 else 0.0
+        quaternion = turned(seen.quaternion, in_ball(generator, (n,), turn))
+        keypoints = seen.keypoints + in_ball(generator, (m, seen.keypoints.shape[1]), sensors.human_error)
+        shown = generator.uniform(size=n + m) >= sensors.dropout
+        return (
+            tuple(
+                ObjectReading(name, position[i], quaternion[i], seen.time)
+                for i, name in enumerate(self._objects)
+                if shown[i]
+            ),
+            tuple(PersonReading(name, keypoints[i], seen.time) for i, name in enumerate(self._people) if shown[n + i]),
+        )
+
+
+class Encoders:
+    """Measured joint positions and velocities."""
+
+    def __init__(self, sensors: Sensors, generator: np.random.Generator) -> None:
+        self._noise = sensors.encoder_noise
+        self._generator = generator
+
+    def read(self, q: np.ndarray, dq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Position (10,) and velocity (10,) with Gaussian noise."""
+        noise = self._noise * self._generator.normal(size=(2, len(q)))
+        return q + noise[0], dq + VELOCITY_NOISE * noise[1]
