@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from types import FrameType
 
 import numpy as np
 
+import robotctl
 from robotctl.controller import STILL, Controller, Cycle, nearest_person
-from robotctl.episode.step import PlanSummary, Step, VerdictSummary
+from robotctl.episode.step import PlanSummary, Step, Timing, VerdictSummary
 from robotctl.episode.writer import EpisodeWriter
 from robotctl.guardrails.load import GuardrailSet, load_guardrails
 from robotctl.judge import Judge
-from robotctl.result import DEADLINE_MS, EpisodeResult, Tally
+from robotctl.result import EpisodeResult, Tally
+from robotctl.robot import tcp_pose
 from robotctl.simulation.bullet import BulletSimulator
+from robotctl.state import Truth
 from robotctl.task import Task
 from robotctl.world_model.composite import LearnedWorldModel, load_world_model
 
@@ -84,10 +89,11 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
             observation = simulator.step(cycle.verdict.action)
             truth, reference = simulator.truth(), simulator.reference()
             judge.observe(truth, reference)
-            writer.append(log_step(controller, cycle, truth, reference))
+            step = log_step(controller, cycle, truth, reference)
+            writer.append(step)
             tally.count(cycle)
             if observe is not None:
-                observe(progress(controller, cycle))
+                observe(progress(step))
             ended = why_over(controller, cycle, options.time_limit or task.within, interrupted.is_set())
         wall = time.perf_counter() - started
         result = conclude(task, options, controller, model, judge, tally, ended, observation.time, wall, path)
@@ -134,3 +140,129 @@ def default_path(task: Task, options: RunOptions) -> Path:
         if not path.exists():
             return path
     raise AssertionError
+
+
+def log_step(controller: Controller, cycle: Cycle, truth: Truth, reference: np.ndarray) -> Step:
+    """What one cycle leaves in the log."""
+    mission, plan, verdict = controller.mission, cycle.proposal.plan, cycle.verdict
+    summary = None
+    if plan is not None:
+        path = np.zeros((0, 3))
+        if cycle.proposal.fresh and plan.trajectory is not None:
+            path = np.array([tcp_pose(q)[0] for q in plan.trajectory.q[::3]])
+        summary = PlanSummary(
+            plan.status.name, plan.cost, plan.iterations, cycle.proposal.fresh, dict(plan.margins), path
+        )
+    predicted = dict(plan.margins) if plan is not None else {}
+    margins = {name: (value, predicted.get(name, value)) for name, value in verdict.margins.items()}
+    appraisal = mission.appraisal if mission else None
+    robot = controller.context.robot(cycle.state)
+    return Step(
+        observation=cycle.observation,
+        state=cycle.state,
+        plan=summary,
+        verdict=VerdictSummary(**{name: getattr(verdict, name) for name in VerdictSummary.__dataclass_fields__}),
+        truth=truth,
+        skill=mission.now_doing if mission else "looking",
+        appraisal=(appraisal.word, appraisal.success_probability) if appraisal else None,
+        reference=reference,
+        objective=(mission.satisfied(cycle.state), len(mission.goals)) if mission else (0, 0),
+        margins=margins,
+        distance_to_people=nearest_person(cycle.state, robot),
+        message=mission.news() if mission else "",
+        timing=Timing(cycle.plan_ms, cycle.filter_ms),
+    )
+
+
+def progress(step: Step) -> Progress:
+    """What the live view shows of a logged step."""
+    timing = step.timing or Timing(0.0, 0.0)
+    return Progress(
+        time=step.observation.time,
+        skill=step.skill,
+        objective_done=step.objective[0],
+        objective_total=step.objective[1],
+        cost=step.plan.cost if step.plan else 0.0,
+        margins=step.margins,
+        distance_to_people=step.distance_to_people,
+        intervened=step.verdict.intervened,
+        stopped=step.verdict.stopped,
+        appraisal=step.appraisal or ("", 1.0),
+        plan_ms=timing.plan_ms,
+        filter_ms=timing.filter_ms,
+        status=step.plan.status if step.plan else "",
+        message=step.message,
+    )
+
+
+def conclude(
+    task: Task,
+    options: RunOptions,
+    controller: Controller,
+    model: LearnedWorldModel,
+    judge: Judge,
+    tally: Tally,
+    ended: str,
+    simulated: float,
+    wall: float,
+    path: Path,
+) -> EpisodeResult:
+    """The episode's answer."""
+    mission = controller.mission
+    appraisal = controller.first_appraisal
+    return EpisodeResult(
+        task=task.name,
+        seed=options.seed,
+        ended=ended,
+        reason=mission.reason if mission else "",
+        verdict=judge.verdict().to_dict(),
+        simulated_s=simulated,
+        wall_s=wall,
+        filter=tally.filter_dict(),
+        planning=tally.planning_dict(),
+        world_model={"path": model.path, "sha256": model.sha256, "used_for": list(model.used_for)},
+        appraisal={
+            "success_probability": round(appraisal.success_probability, 4) if appraisal else None,
+            "min_margin": tally.least_margin,
+            "word": appraisal.word if appraisal else None,
+        },
+        skills=[
+            {
+                "skill": str(attempt.step),
+                "success": attempt.outcome.success,
+                "reason": attempt.outcome.reason,
+                "predicted": round(attempt.step.success_probability, 4),
+                "duration_s": round(attempt.duration, 2),
+            }
+            for attempt in (mission.attempts if mission else [])
+        ],
+        episode=path,
+        digest=None,
+        relaxed=dict(options.relax),
+    )
+
+
+def attachments(task: Task, guardrails: GuardrailSet, model: LearnedWorldModel) -> dict[str, bytes]:
+    """The files that an episode needs to be judged again."""
+    return {
+        "scene.yaml": task.scene.text.encode(),
+        "task.yaml": task.text.encode(),
+        "guardrails.json": guardrails.text.encode(),
+        "model_card.json": json.dumps(model.card, sort_keys=True).encode(),
+    }
+
+
+def metadata(task: Task, options: RunOptions, guardrails: GuardrailSet, model: LearnedWorldModel) -> dict[str, str]:
+    """What was run, in words."""
+    return {
+        "robotctl": robotctl.__version__,
+        "task": task.name,
+        "seed": str(options.seed),
+        "arm": options.arm,
+        "people": options.people,
+        "guardrails": guardrails.name,
+        "guardrails_sha256": guardrails.sha256,
+        "assumptions": json.dumps(asdict(guardrails.assumptions), sort_keys=True),
+        "relaxed": json.dumps(options.relax, sort_keys=True),
+        "model_sha256": model.sha256,
+    }

@@ -23,6 +23,7 @@ from robotctl.skills.context import SkillContext
 from robotctl.skills.skill import Phase
 from robotctl.state import Observation, State
 from robotctl.task import Task
+from robotctl.task_planning.appraisal import Appraisal
 from robotctl.task_planning.goals import arrangement, ground
 from robotctl.task_planning.mission import Mission
 from robotctl.world_model.composite import LearnedWorldModel
@@ -35,6 +36,7 @@ WATCHFUL = 1.5  # a robot standing with a person this near is waiting, not stuck
 class Cycle:
     """What one control cycle believed, proposed and decided."""
 
+    observation: Observation
     state: State
     phase: Phase | None
     proposal: Proposal
@@ -57,8 +59,13 @@ class Controller:
         self.context = SkillContext(scene, boxes, PostureSearch(boxes, np.random.default_rng([seed, 20])), model)
         self.filter = SafetyFilter(guardrails, scene.kinds) if arm in ("full", "filter-only") else None
         self.mission: Mission | None = None
+        self.first_appraisal: Appraisal | None = None  # what was foreseen before anything was done
         self._task: Task | None = None
         self._waiting = False
+
+    def warm_up(self) -> None:
+        """Compiles or loads what the first plan needs, so that the episode's clock does not pay for it."""
+        self.replanner.warm_up()
 
     def begin(self, task: Task) -> None:
         """Takes on a task; its goals are grounded at the first sight of the scene."""
@@ -71,6 +78,8 @@ class Controller:
             labels = {item.name: item.labels for item in state.objects}
             self.mission = Mission(ground(self._task, arrangement(state), labels), self.context)
         phase = self.mission.phase(state, self._waiting) if self.mission and not brake else None
+        if self.first_appraisal is None and self.mission is not None:
+            self.first_appraisal = self.mission.appraisal
         skill = self.mission.skill if self.mission else "none"
         robot = self.context.robot(state)
 
@@ -82,7 +91,7 @@ class Controller:
 
         standing = bool(np.all(np.abs(state.robot.dq_ref) < STILL))
         self._waiting = verdict.intervened or (standing and nearest_person(state, robot) < WATCHFUL)
-        return Cycle(state, phase, proposal, verdict, 1e3 * (planned - started), 1e3 * (done - planned))
+        return Cycle(observation, state, phase, proposal, verdict, 1e3 * (planned - started), 1e3 * (done - planned))
 
     def _propose(self, state: State, phase: Phase | None, robot: RobotModel, skill: str) -> Proposal:
         opening = phase.opening if phase else state.robot.opening

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from robotctl.state import TICK
+from robotctl.controller import Cycle
+from robotctl.state import N_JOINTS, TICK
 
 SCHEMA = "robotctl/run.v1"
 DEADLINE_MS = 1000 * TICK  # a tick that computes longer would have been late on a real robot
@@ -27,6 +28,21 @@ class Tally:
     filter_ms: list[float] = field(default_factory=list)
     plan_ms: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
+    least_margin: float = float("inf")  # smallest margin that any plan predicted
+
+    def count(self, cycle: Cycle) -> None:
+        """Adds one control cycle."""
+        self.cycles += 1
+        verdict, proposal = cycle.verdict, cycle.proposal
+        self.moving_cycles += bool(np.any(verdict.action[:N_JOINTS]))
+        self.interventions += verdict.intervened
+        self.stopped += verdict.stopped
+        self.filter_ms.append(cycle.filter_ms)
+        self.late_ticks += cycle.plan_ms + cycle.filter_ms > DEADLINE_MS
+        if proposal.fresh and proposal.plan is not None:
+            self.plan_ms.append(cycle.plan_ms)
+            self.statuses[proposal.plan.status.name] += 1
+            self.least_margin = min([self.least_margin, *proposal.plan.margins.values()])
 
     def filter_dict(self) -> dict[str, Any]:
         return {

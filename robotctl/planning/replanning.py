@@ -42,6 +42,10 @@ class Replanner:
         self._tick = 0
         self._failures = 0
 
+    def warm_up(self) -> None:
+        """Compiles or loads the optimizer's kernels."""
+        self._optimizer.warm_up()
+
     def propose(
         self,
         state: State,

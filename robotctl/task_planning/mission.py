@@ -44,6 +44,7 @@ class Mission:
     _since: float = 0.0
     _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     _done_since: float | None = None
+    _news: list[str] = field(default_factory=list)
 
     @property
     def skill(self) -> str:
@@ -67,6 +68,11 @@ class Mission:
             return None
         self._choose(state)
         return self._executive.advance(state, waiting) if self._executive else None
+
+    def news(self) -> str:
+        """What happened since the last call that is worth a line; usually nothing."""
+        lines, self._news = self._news, []
+        return "; ".join(lines)
 
     def satisfied(self, state: State) -> int:
         """How many goals the believed arrangement meets."""
@@ -105,12 +111,14 @@ class Mission:
             assert self._step.spot is not None
             story = place(self._step.spot, state, self.context)
         self._executive = Executive(str(self._step), story)
+        self._news.append(f"starts to {self._step}")
 
     def _finish(self, state: State) -> None:
         assert self._executive is not None
         assert self._step is not None
         outcome = self._executive.outcome or Outcome(False, "no outcome")
         self.attempts.append(Attempt(self._step, outcome, state.time - self._since))
+        self._news.append(f"{self._step}: {outcome.reason}")
         if not outcome.success:
             self._failures[(self._step.skill, self._step.object)] += 1
         self._executive, self._step = None, None
