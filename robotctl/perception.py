@@ -65,58 +65,24 @@ class _Grip:
     strays: int = 0  # readings in a row that see it elsewhere
 
 
-class Estimator:
-    """Keeps the belief of one episode; `update` is called once per control tick."""
+class PersonTrack:
+    """The readings of one person over the last second."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._kinds = {item.name: scene.kinds[item.kind] for item in scene.items}
-        self._moved = MOVED * max(scene.sensors.object_error, 1e-3)
-        self._tracks: dict[str, _Track] = {}
-        self._people: dict[str, deque[PersonReading]] = {}
-        self._joints: deque[tuple[float, np.ndarray, float]] = deque()  # time, q, opening
-        self._grip: _Grip | None = None
+    def __init__(self) -> None:
+        self._readings: deque[PersonReading] = deque()
 
-    def update(self, observation: Observation) -> State:
-        """The belief after this observation."""
-        now = observation.time
-        self._joints.append((now, observation.joint_position, observation.finger_opening))
-        while self._joints[0][0] < now - MEMORY:
-            self._joints.popleft()
-        hand = self._hand(now)
-        for reading in observation.objects:
-            if reading.name in self._kinds and _sound(reading.stamp, now, reading.position, reading.quaternion):
-                self._see_object(reading)
-        for person in observation.people:
-            if person.keypoints.shape == (len(KEYPOINTS), 3) and _sound(person.stamp, now, person.keypoints):
-                self._see_person(person, now)
-        self._grasp(observation.finger_opening, hand)
-        if self._grip is not None:
-            self._carry(self._grip.held, hand, now)
-        robot = RobotState(
-            q=observation.joint_position,
-            dq=observation.joint_velocity,
-            q_ref=observation.commanded_position,
-            dq_ref=observation.commanded_velocity,
-            opening=observation.finger_opening,
-            held=self._grip.held if self._grip else None,
-        )
-        objects = tuple(
-            ObjectState(name, t.kind, t.labels, t.position, t.quaternion, t.stamp) for name, t in self._tracks.items()
-        )
-        return State(now, robot, objects, tuple(self._person(readings) for readings in self._people.values()))
-
-    # ---- people ------------------------------------------------------------------------------------------------
-
-    def _see_person(self, reading: PersonReading, now: float) -> None:
-        readings = self._people.setdefault(reading.name, deque())
+    def see(self, reading: PersonReading, now: float) -> None:
+        """Takes a sound reading; one that is late or repeated changes nothing."""
+        readings = self._readings
         if readings and reading.stamp <= readings[-1].stamp:
-            return  # late or repeated: the newer one stays
+            return
         readings.append(reading)
         while readings[0].stamp < now - MEMORY and len(readings) > 1:
             readings.popleft()
 
-    def _person(self, readings: deque[PersonReading]) -> PersonState:
+    def state(self) -> PersonState:
         """The newest reading as it is, and the history at even steps before it, interpolated over dropouts."""
+        readings = self._readings
         newest = readings[-1]
         history = np.empty((HISTORY, *newest.keypoints.shape))
         history[-1] = newest.keypoints
@@ -133,6 +99,47 @@ class Estimator:
                 share = (stamp - before.stamp) / (after.stamp - before.stamp)
                 history[-1 - i] = before.keypoints + share * (after.keypoints - before.keypoints)
         return PersonState(newest.name, newest.keypoints, newest.stamp, history)
+
+
+class Estimator:
+    """Keeps the belief of one episode; `update` is called once per control tick."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._kinds = {item.name: scene.kinds[item.kind] for item in scene.items}
+        self._moved = MOVED * max(scene.sensors.object_error, 1e-3)
+        self._tracks: dict[str, _Track] = {}
+        self._people: dict[str, PersonTrack] = {}
+        self._joints: deque[tuple[float, np.ndarray, float]] = deque()  # time, q, opening
+        self._grip: _Grip | None = None
+
+    def update(self, observation: Observation) -> State:
+        """The belief after this observation."""
+        now = observation.time
+        self._joints.append((now, observation.joint_position, observation.finger_opening))
+        while self._joints[0][0] < now - MEMORY:
+            self._joints.popleft()
+        hand = self._hand(now)
+        for reading in observation.objects:
+            if reading.name in self._kinds and _sound(reading.stamp, now, reading.position, reading.quaternion):
+                self._see_object(reading)
+        for person in observation.people:
+            if person.keypoints.shape == (len(KEYPOINTS), 3) and _sound(person.stamp, now, person.keypoints):
+                self._people.setdefault(person.name, PersonTrack()).see(person, now)
+        self._grasp(observation.finger_opening, hand)
+        if self._grip is not None:
+            self._carry(self._grip.held, hand, now)
+        robot = RobotState(
+            q=observation.joint_position,
+            dq=observation.joint_velocity,
+            q_ref=observation.commanded_position,
+            dq_ref=observation.commanded_velocity,
+            opening=observation.finger_opening,
+            held=self._grip.held if self._grip else None,
+        )
+        objects = tuple(
+            ObjectState(name, t.kind, t.labels, t.position, t.quaternion, t.stamp) for name, t in self._tracks.items()
+        )
+        return State(now, robot, objects, tuple(track.state() for track in self._people.values()))
 
     # ---- objects -----------------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,20 +15,21 @@ from robotctl.errors import InvalidFileError
 from robotctl.simulation.mocap import sole_height
 from robotctl.simulation.motion_file import keypoint_of, read_motion
 from robotctl.simulation.people import Person
+from robotctl.task import PersonPlan, Reach
 
 LIMITS = np.array([1.6, 2.0, 2.0, 3.0])  # assumed by the household guardrails: torso, arm, hand, leg [m/s]
 TARGET = np.array([0.3, -0.45, 0.85])
 
 
-def plan(**changes: object) -> SimpleNamespace:
+def plan(**changes: object) -> PersonPlan:
     """A person who walks past the south of the table and north along its east side."""
     path = np.array([[-1.5, -2.0], [0.3, -1.3], [2.0, -1.9], [2.0, 0.5]])
     values = dict(name="ann", clip="walk", path=path, speed=0.95, start=0.5, reach=(), jitter=0.0, loop=False)
-    return SimpleNamespace(**{**values, **changes})
+    return PersonPlan(**{**values, **changes})
 
 
-def reach(**changes: object) -> SimpleNamespace:
-    return SimpleNamespace(**{**dict(at=1, target=TARGET, hold=1.0, hand="right"), **changes})
+def reach(**changes: object) -> Reach:
+    return Reach(**{**dict(at=1, target=TARGET, hold=1.0, hand="right"), **changes})
 
 
 CASES = {
@@ -43,7 +43,7 @@ CASES = {
 }
 
 
-def motion(case: SimpleNamespace, seconds: float = 40.0, seed: int = 0) -> np.ndarray:
+def motion(case: PersonPlan, seconds: float = 40.0, seed: int = 0) -> np.ndarray:
     person = Person(case, np.random.default_rng(seed))
     return np.array([person.keypoints(t) for t in np.arange(0.0, seconds, 1 / 240)])
 

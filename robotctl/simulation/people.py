@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,9 +24,7 @@ from robotctl.simulation.mocap import (
 )
 from robotctl.simulation.motion_file import read_motion
 from robotctl.simulation.walk_path import Stop, Walk, minimum_jerk, walk_along
-
-if TYPE_CHECKING:
-    from robotctl.task import PersonPlan, Reach
+from robotctl.task import PersonPlan, Reach
 
 RATE = 60  # samples per second of the stored walk; cubic interpolation between them [Hz]
 FILE_RATE = 120  # of a stored recording [Hz]
@@ -60,8 +57,8 @@ class _ReachMotion:
 class Person:
     """A deterministic function of (plan, generator): the same pair gives the same motion, bit for bit.
 
-    `plan.jitter` > 0 shifts every way point within that radius and slows the walk by up to 7 %; with 0 the
-    generator is not used.
+    `plan.jitter` > 0 shifts every way point and reach target within that radius and slows the walk by up to 7 %;
+    with 0 the generator is not used.
     """
 
     def __init__(self, plan: PersonPlan, generator: np.random.Generator) -> None:
@@ -70,9 +67,10 @@ class Person:
         path = np.atleast_2d(np.asarray(plan.path, float)) if np.size(plan.path) else np.zeros((1, 2))
         speed = float(plan.speed)
         if plan.jitter > 0.0:
-            angle = generator.uniform(0.0, 2 * np.pi, len(path))
-            radius = plan.jitter * np.sqrt(generator.uniform(0.0, 1.0, len(path)))
-            path = path + np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+            path = path + _in_disc(generator, len(path), plan.jitter)
+            shift = np.pad(_in_disc(generator, len(plan.reach), plan.jitter), ((0, 0), (0, 1)))
+            reaches = tuple(replace(r, target=r.target + d) for r, d in zip(plan.reach, shift, strict=True))
+            plan = replace(plan, reach=reaches)
             speed *= generator.uniform(0.93, 1.0)
         if plan.clip in ("walk", "stand"):
             table, self._lap, self._period = _layout(plan, path, speed)
@@ -99,6 +97,13 @@ class Person:
         before, after = max(i - 1, 0), min(i + 2, last)
         row = (1.0 - rise + b) * table[i] + (rise + a) * table[i + 1] - a * table[before] - b * table[after]
         return row.reshape(self._shape)
+
+
+def _in_disc(generator: np.random.Generator, count: int, radius: float) -> np.ndarray:
+    """Points uniform in a disc, (count, 2) [m]."""
+    angle = generator.uniform(0.0, 2 * np.pi, count)
+    length = radius * np.sqrt(generator.uniform(0.0, 1.0, count))
+    return np.stack([length * np.cos(angle), length * np.sin(angle)], axis=1)
 
 
 def _layout(plan: PersonPlan, path: np.ndarray, speed: float) -> tuple[np.ndarray, float, float]:
