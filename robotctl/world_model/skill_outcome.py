@@ -1,0 +1,185 @@
+"""Predicts how a skill will end before it is tried: probability of success, time it takes, how exactly it places.
+
+What is learned from is one `SkillAttempt` for each skill that the robot tried. Until a skill has been tried, the
+prediction is the mean of a Beta(1, 1) prior: one half, whatever the features say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robotctl.errors import InvalidFileError
+from robotctl.world_model.ensemble import Ensemble
+
+PRIOR = (1.0, 1.0)  # successes and failures counted before any were seen
+PRIOR_DURATION = 8.0  # of a skill that was never tried [s]
+PRIOR_DISPLACEMENT = 0.02  # of a placement that was never tried [m]
+
+
+@dataclass(frozen=True)
+class SkillAttempt:
+    """One try of a skill."""
+
+    skill: str  # pick, place, ...
+    kind: str  # of the object
+    features: dict[str, float]  # geometry that could be known before
+    success: bool
+    duration: float  # [s]
+    displacement: float  # distance of the object from where it should have ended up [m]; nan if unknown
+
+
+@dataclass(frozen=True)
+class SkillModel:
+    """What is known of one skill."""
+
+    names: tuple[str, ...]  # features, then `kind=<name>` for every kind seen
+    center: np.ndarray  # (F,) of the features
+    spread: np.ndarray  # (F,)
+    network: Ensemble | None  # F -> 1 logit; None while too little was tried
+    temperature: float  # logits are divided by it: calibrated on attempts that were left out
+    counts: dict[str, tuple[int, int]]  # kind -> successes, failures
+    durations: dict[str, float]  # kind -> mean time of a successful attempt [s]
+    displacements: dict[str, float]  # kind -> 90th percentile of the placement error [m]
+
+    def probability(self, kind: str, features: Mapping[str, float]) -> float:
+        """Of success, never 0 or 1."""
+        good, bad = self.counts.get(kind, (0, 0))
+        if not good + bad:
+            good, bad = sum(c[0] for c in self.counts.values()), sum(c[1] for c in self.counts.values())
+        rate = (good + PRIOR[0]) / (good + bad + sum(PRIOR))
+        if self.network is None:
+            return rate
+        x = (self.vector(kind, features) - self.center) / self.spread
+        logit = self.network(np.clip(x, -4.0, 4.0)[None].astype(np.float32))[:, 0, 0] / self.temperature
+        predicted = float(np.mean(1.0 / (1.0 + np.exp(-logit))))
+        n = sum(sum(c) for c in self.counts.values())
+        return (n * predicted + sum(PRIOR) * rate) / (n + sum(PRIOR))
+
+    def vector(self, kind: str, features: Mapping[str, float]) -> np.ndarray:
+        """Features in the order of `names`, (F,); one that is not given counts as average."""
+        out = self.center.copy()
+        for i, name in enumerate(self.names):
+            if name.startswith("kind="):
+                out[i] = float(name == f"kind={kind}")
+            elif name in features and np.isfinite(features[name]):
+                out[i] = features[name]
+        return out
+
+    def notes(self) -> dict[str, Any]:
+        """Everything but the network, for storage as JSON."""
+        return {
+            "names": list(self.names),
+            "center": [float(v) for v in self.center],
+            "spread": [float(v) for v in self.spread],
+            "temperature": self.temperature,
+            "counts": {kind: list(c) for kind, c in self.counts.items()},
+            "durations": self.durations,
+            "displacements": self.displacements,
+            "network": self.network is not None,
+        }
+
+
+@dataclass(frozen=True)
+class SkillOutcomeModel:
+    """Outcomes of all skills."""
+
+    skills: dict[str, SkillModel] = field(default_factory=dict)
+
+    def success_probability(self, skill: str, kind: str, features: Mapping[str, float]) -> float:
+        """Predicted probability that the attempt succeeds."""
+        model = self.skills.get(skill)
+        return PRIOR[0] / sum(PRIOR) if model is None else model.probability(kind, features)
+
+    def duration(self, skill: str, kind: str) -> float:
+        """Expected time of a successful attempt [s]."""
+        model = self.skills.get(skill)
+        return PRIOR_DURATION if model is None else _known(model.durations, kind, PRIOR_DURATION)
+
+    def displacement(self, skill: str, kind: str) -> float:
+        """Placement error that nine of ten attempts stay below [m]."""
+        model = self.skills.get(skill)
+        return PRIOR_DISPLACEMENT if model is None else _known(model.displacements, kind, PRIOR_DISPLACEMENT)
+
+
+def _known(values: dict[str, float], kind: str, otherwise: float) -> float:
+    """The kind's value, else the mean over kinds, else `otherwise`."""
+    if kind in values:
+        return values[kind]
+    return float(np.mean(list(values.values()))) if values else otherwise
+
+
+def skill_from_notes(notes: Mapping[str, Any], network: Ensemble | None) -> SkillModel:
+    """The counterpart of SkillModel.notes; ValueError, KeyError or TypeError when something is missing or odd."""
+    names = tuple(str(name) for name in notes["names"])
+    center, spread = np.array(notes["center"], float), np.array(notes["spread"], float)
+    if center.shape != (len(names),) or spread.shape != (len(names),) or not np.all(spread > 0.0):
+        raise ValueError("the features' names, centers and spreads do not fit")
+    temperature = float(notes["temperature"])
+    if not (np.isfinite(temperature) and temperature > 0.0 and np.all(np.isfinite(center))):
+        raise ValueError("numbers of a skill are not finite")
+    if network is not None and (network.weights[0].shape[2] != len(names) or network.weights[-1].shape[1] != 1):
+        raise ValueError("the network does not fit the features")
+    counts = {str(k): (int(c[0]), int(c[1])) for k, c in notes["counts"].items()}
+    durations = {str(k): float(v) for k, v in notes["durations"].items()}
+    displacements = {str(k): float(v) for k, v in notes["displacements"].items()}
+    return SkillModel(names, center, spread, network, temperature, counts, durations, displacements)
+
+
+# ---- attempts on disk: one JSON object a line ------------------------------------------------------------------
+
+
+def save_attempts(path: Path, attempts: Iterable[SkillAttempt]) -> None:
+    """Writes attempts so that the file is there as a whole or not at all."""
+    lines = []
+    for a in attempts:
+        row = {
+            "skill": a.skill,
+            "kind": a.kind,
+            "features": {k: float(v) for k, v in sorted(a.features.items())},
+            "success": bool(a.success),
+            "duration": float(a.duration),
+            "displacement": float(a.displacement) if np.isfinite(a.displacement) else None,
+        }
+        lines.append(json.dumps(row) + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(lines))
+    partial.replace(path)
+
+
+def load_attempts(path: Path) -> list[SkillAttempt]:
+    """Reads what `save_attempts` wrote; InvalidFileError names the line that is broken."""
+    out: list[SkillAttempt] = []
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidFileError(f"{path}: cannot be read: {error}") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            row = json.loads(line)
+            displacement = float("nan") if row["displacement"] is None else float(row["displacement"])
+            features = {str(k): float(v) for k, v in row["features"].items()}
+            out.append(
+                SkillAttempt(
+                    str(row["skill"]),
+                    str(row["kind"]),
+                    features,
+                    bool(row["success"]),
+                    float(row["duration"]),
+                    displacement,
+                )
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InvalidFileError(f"{path}:{number}: not a skill attempt ({error})") from error
+    return out
+
+
+def of_skill(attempts: Sequence[SkillAttempt], skill: str) -> list[SkillAttempt]:
+    """The attempts of one skill."""
+    return [a for a in attempts if a.skill == skill]
