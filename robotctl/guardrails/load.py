@@ -29,7 +29,7 @@ from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
-from robotctl.scene import OBJECT_LABELS, ROOM_LABELS, Box, Scene
+from robotctl.scene import OBJECT_LABELS, ROOM_LABELS, Box, Scene, looks_like_path, scenes_folder
 from robotctl.schema import Name, Strict, Unit, Word, header, one_or_more, unique, validate
 
 GUARDRAILS_SCHEMA = "robotctl/guardrails.v1"
@@ -285,3 +285,21 @@ def boxes_of(boxes: Sequence[Box]) -> Boxes:
         rotation=np.array([rotation_z(box.yaw) for box in boxes]).reshape(-1, 3, 3),
         half=np.array([box.half for box in boxes]).reshape(-1, 3),
     )
+
+
+# ---- finding ---------------------------------------------------------------------------------------------------
+
+
+def guardrail_files() -> list[Path]:
+    """The packaged guardrail files."""
+    return sorted((scenes_folder() / "guardrails").glob("*.yaml"))
+
+
+def find_guardrails(path_or_name: str) -> Path:
+    """A guardrail file by its name ("household") or its path."""
+    if looks_like_path(path_or_name):
+        return Path(path_or_name)
+    names = {path.stem: path for path in guardrail_files()}
+    if path_or_name not in names:
+        raise UsageError(f"no guardrail file '{path_or_name}'{nearest(path_or_name, names)}")
+    return names[path_or_name]
