@@ -1,0 +1,229 @@
+"""This file turns steps into Foxglove's own messages, so that any MCAP viewer shows the scene without our help."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from foxglove.messages import (
+    Color,
+    CubePrimitive,
+    CylinderPrimitive,
+    FrameTransform,
+    FrameTransforms,
+    JointState,
+    JointStates,
+    Log,
+    LogLevel,
+    Pose,
+    PosesInFrame,
+    Quaternion,
+    SceneEntity,
+    SceneUpdate,
+    SpherePrimitive,
+    Timestamp,
+    Vector3,
+)
+
+from robotctl.episode.step import Step
+from robotctl.robot import JOINT_NAMES, N_FRAMES, ROBOT_SPHERES, TCP, forward
+from robotctl.scene import Scene
+
+REFRESH = 20  # objects at rest are sent again every so many ticks, so that a viewer may start anywhere
+LINKS = ("base", *(f"link{i}" for i in range(1, N_FRAMES - 1)), "hand")
+_UPRIGHT = Quaternion(x=0.0, y=0.0, z=0.0, w=1.0)
+_ROBOT_COLOR = Color(r=0.85, g=0.86, b=0.9, a=1.0)
+_PART_COLOR = {"base": Color(r=0.3, g=0.32, b=0.36, a=1.0), "finger": Color(r=0.25, g=0.25, b=0.25, a=1.0)}
+_KIND_COLOR = {
+    "sharp": Color(r=0.75, g=0.78, b=0.82, a=1.0),
+    "cutlery": Color(r=0.75, g=0.78, b=0.82, a=1.0),
+    "food": Color(r=0.35, g=0.6, b=0.25, a=1.0),
+    "dish": Color(r=0.95, g=0.95, b=0.97, a=1.0),
+}
+_PLAIN = Color(r=0.7, g=0.6, b=0.5, a=1.0)
+
+SCHEMAS: dict[str, Any] = {
+    "/tf": FrameTransforms,
+    "/joint_states": JointStates,
+    "/scene": SceneUpdate,
+    "/log": Log,
+    "/plan/path": PosesInFrame,
+}
+
+
+def timestamp(time: float) -> Timestamp:
+    """Simulated seconds since the start of the episode."""
+    nanoseconds = round(time * 1e9)
+    return Timestamp(nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000)
+
+
+def _vector(v: np.ndarray) -> Vector3:
+    x, y, z = v.tolist()
+    return Vector3(x=x, y=y, z=z)
+
+
+def _quaternion(q: np.ndarray) -> Quaternion:
+    x, y, z, w = q.tolist()
+    return Quaternion(x=x, y=y, z=z, w=w)
+
+
+def _pose(position: np.ndarray) -> Pose:
+    return Pose(position=_vector(position), orientation=_UPRIGHT)
+
+
+class Drawing:
+    """Draws one episode: knows the scene, and what was said already."""
+
+    def __init__(self, scene: Scene | None) -> None:
+        self._scene = scene
+        self._tick = 0
+        self._sent: dict[str, bytes] = {}
+        self._skill = ""
+        self._done = 0
+        self._intervened = False
+
+    def draw(self, step: Step) -> Iterator[tuple[str, bytes]]:
+        """Topic and message of everything there is to show of this step."""
+        at = timestamp(step.observation.time)
+        if self._tick == 0:
+            yield "/scene", room(self._scene, step, at)
+        yield "/tf", self._transforms(step, at)
+        yield "/joint_states", _joints(step, at)
+        for name, keypoints in zip(step.truth.person_names, step.truth.keypoints[-1], strict=True):
+            yield f"/people/{name}", _points(keypoints, at)
+        if step.plan is not None and step.plan.fresh:
+            yield "/plan/path", _points(step.plan.path, at)
+        for level, text in self._events(step):
+            yield "/log", Log(timestamp=at, level=level, message=text, name="robotctl").encode()
+        self._tick += 1
+
+    def _transforms(self, step: Step, at: Timestamp) -> bytes:
+        rotation, origin = forward(step.truth.q[-1])
+        turn = quaternions(rotation)
+        frames = [_transform(at, name, origin[i], turn[i]) for i, name in enumerate(LINKS)]
+        position, quaternion = step.truth.object_position[-1], step.truth.object_quaternion[-1]
+        for i, name in enumerate(step.truth.object_names):
+            pose = position[i].tobytes() + quaternion[i].tobytes()
+            if self._sent.get(name) != pose or self._tick % REFRESH == 0:
+                self._sent[name] = pose
+                frames.append(_transform(at, name, position[i], quaternion[i]))
+        return FrameTransforms(transforms=frames).encode()
+
+    def _events(self, step: Step) -> Iterator[tuple[LogLevel, str]]:
+        if step.skill != self._skill:
+            self._skill = step.skill
+            yield LogLevel.Info, step.skill
+        if step.objective[0] != self._done:
+            self._done = step.objective[0]
+            yield LogLevel.Info, f"objective: {self._done} of {step.objective[1]}"
+        if step.verdict.intervened and not self._intervened:
+            yield LogLevel.Warning, f"filter: {step.verdict.reason or 'intervened'}"
+        self._intervened = step.verdict.intervened
+        if step.message:
+            yield LogLevel.Info, step.message
+        for contact in step.truth.contacts:
+            if contact.other in step.truth.person_names and contact.distance <= 0:
+                yield LogLevel.Error, f"contact of {contact.link} with {contact.other}"
+                break
+
+
+def quaternions(rotation: np.ndarray) -> np.ndarray:
+    """Unit quaternions xyzw of rotation matrices, (n, 3, 3) -> (n, 4), all at once.
+
+    Bar-Itzhack 2000, eq. 15, as in robotctl.geometry.quaternion_from_matrix.
+    """
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = np.moveaxis(rotation, 0, -1)
+    rows = [
+        [xx - yy - zz, yx + xy, zx + xz, zy - yz],
+        [yx + xy, yy - xx - zz, zy + yz, xz - zx],
+        [zx + xz, zy + yz, zz - xx - yy, yx - xy],
+        [zy - yz, xz - zx, yx - xy, xx + yy + zz],
+    ]
+    q = np.linalg.eigh(np.moveaxis(np.array(rows), -1, 0))[1][:, :, -1]
+    return np.where(q[:, 3:] >= 0, q, -q)
+
+
+def _transform(at: Timestamp, name: str, position: np.ndarray, quaternion: np.ndarray) -> FrameTransform:
+    return FrameTransform(
+        timestamp=at,
+        parent_frame_id="world",
+        child_frame_id=name,
+        translation=_vector(position),
+        rotation=_quaternion(quaternion),
+    )
+
+
+def _joints(step: Step, at: Timestamp) -> bytes:
+    q, dq = step.truth.q[-1].tolist(), step.truth.dq[-1].tolist()
+    joints = [JointState(name=n, position=p, velocity=v) for n, p, v in zip(JOINT_NAMES, q, dq, strict=True)]
+    joints.append(JointState(name="fingers", position=float(step.truth.opening[-1])))
+    return JointStates(timestamp=at, joints=joints).encode()
+
+
+def _points(points: np.ndarray, at: Timestamp) -> bytes:
+    return PosesInFrame(timestamp=at, frame_id="world", poses=[_pose(p) for p in points]).encode()
+
+
+def room(scene: Scene | None, step: Step, at: Timestamp) -> bytes:
+    """Furniture, robot and objects as simple shapes that follow the transforms."""
+    entities = [_robot_link(frame, at) for frame in range(N_FRAMES)]
+    if scene is not None:
+        for piece in scene.furniture:
+            cubes = [_cube(box.center, box.half, box.yaw, box.color) for box in piece.boxes]
+            entities.append(SceneEntity(timestamp=at, frame_id="world", id=piece.name, cubes=cubes))
+        known = {item.name for item in scene.items}
+        for name in step.truth.object_names:
+            if name in known:
+                entities.append(_object(scene, name, at))
+    return SceneUpdate(entities=entities).encode()
+
+
+def _cube(center: np.ndarray, half: np.ndarray, yaw: float, color: tuple[float, float, float, float]) -> CubePrimitive:
+    turn = Quaternion(x=0.0, y=0.0, z=float(np.sin(yaw / 2)), w=float(np.cos(yaw / 2)))
+    r, g, b, a = map(float, color)
+    pose = Pose(position=_vector(np.asarray(center)), orientation=turn)
+    return CubePrimitive(pose=pose, size=_vector(2 * np.asarray(half)), color=Color(r=r, g=g, b=b, a=a))
+
+
+def _ball(center: np.ndarray, radius: float, color: Color) -> SpherePrimitive:
+    size = Vector3(x=2 * radius, y=2 * radius, z=2 * radius)
+    return SpherePrimitive(pose=_pose(center), size=size, color=color)
+
+
+@functools.cache
+def _spheres_of_frame(frame: int) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.flatnonzero(ROBOT_SPHERES.frame == frame))
+
+
+def _robot_link(frame: int, at: Timestamp) -> SceneEntity:
+    spheres = [
+        _ball(
+            ROBOT_SPHERES.offset[i],
+            float(ROBOT_SPHERES.radius[i]),
+            _PART_COLOR.get(ROBOT_SPHERES.part[i], _ROBOT_COLOR),
+        )
+        for i in _spheres_of_frame(frame)
+    ]
+    if LINKS[frame] == "hand":
+        spheres.append(_ball(TCP, 0.01, Color(r=0.9, g=0.4, b=0.1, a=1.0)))
+    return SceneEntity(
+        timestamp=at, frame_id=LINKS[frame], id=f"robot/{LINKS[frame]}", frame_locked=True, spheres=spheres
+    )
+
+
+def _object(scene: Scene, name: str, at: Timestamp) -> SceneEntity:
+    kind = scene.kind_of(name)
+    color = next((c for label, c in _KIND_COLOR.items() if label in kind.labels), _PLAIN)
+    if "cutlery" in kind.labels or "sharp" in kind.labels or "food" in kind.labels:  # long things that lie
+        spheres = [_ball(sphere[:3], float(sphere[3]), color) for sphere in kind.spheres]
+        return SceneEntity(timestamp=at, frame_id=name, id=name, frame_locked=True, spheres=spheres)
+    body = CylinderPrimitive(
+        pose=_pose(np.array([0.0, 0.0, kind.height / 2])),
+        size=Vector3(x=2 * kind.radius, y=2 * kind.radius, z=kind.height),
+        bottom_scale=0.8,
+        top_scale=1.0,
+        color=color,
+    )
+    return SceneEntity(timestamp=at, frame_id=name, id=name, frame_locked=True, cylinders=[body])
