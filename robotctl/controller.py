@@ -97,7 +97,7 @@ class Controller:
         opening = phase.opening if phase else state.robot.opening
         if phase is None and state.robot.held is not None:
             opening = 0.0  # keep the grip while waiting
-        obstacles = self.obstacles(state, phase.ignore if phase else frozenset())
+        obstacles = self.context.obstacles(state, phase.ignore if phase else frozenset())
         return self.replanner.propose(state, phase.goal if phase else None, opening, robot, skill, obstacles)
 
     def _certify(self, state: State, proposal: Proposal, skill: str) -> Verdict:
@@ -107,25 +107,6 @@ class Controller:
         if action is None:
             action = np.append(np.zeros(len(state.robot.dq_ref)), state.robot.opening)
         return Verdict.unfiltered(action)
-
-    def obstacles(self, state: State, ignore: frozenset[str]) -> np.ndarray:
-        """Covering spheres (n, 4) of the objects the robot should not bump into, in the world frame."""
-        held = state.robot.held.name if state.robot.held else None
-        return object_spheres(self.scene, state, ignore | ({held} if held else frozenset()))
-
-
-def object_spheres(scene: Scene, state: State, ignore: frozenset[str]) -> np.ndarray:
-    """Covering spheres (n, 4) x y z r [m] of all believed objects but the ignored."""
-    from robotctl.geometry import matrix_from_quaternion
-
-    rows = [np.zeros((0, 4))]
-    for item in state.objects:
-        if item.name in ignore:
-            continue
-        spheres = scene.kinds[item.kind].spheres
-        centers = item.position + spheres[:, :3] @ matrix_from_quaternion(item.quaternion).T
-        rows.append(np.column_stack([centers, spheres[:, 3]]))
-    return np.concatenate(rows)
 
 
 def nearest_person(state: State, robot: RobotModel) -> float:

@@ -76,11 +76,9 @@ class Exercise:
             self._executive = Executive(skill, pick(self._name, state, self._context))
             return
         kind = self._context.kind(state, self._name)
-        taken = [
-            (o.position, self._context.scene.kinds[o.kind].radius) for o in state.objects if o.name != self._name
-        ]
+        taken = [(o.position, self._context.scene.kinds[o.kind].radius) for o in state.objects if o.name != self._name]
         places = [p for p in self._context.scene.places if p.labels & {"table", "counter"}]
-        spots = [spot for p in places for spot in free_spots(p, kind, taken)]
+        spots = [spot for p in places for spot in free_spots(p, kind, taken, self._context.boxes)]
         if not spots:
             self.ended, self.reason = "done", "no free spot"
             return
@@ -99,11 +97,9 @@ class Exercise:
             displacement = float(np.linalg.norm(item.position - self._target))
             upright = matrix_from_quaternion(item.quaternion)[2, 2] > 0.9
             success = success and displacement < PLACED and bool(upright)
-        if outcome.features:  # an attempt that found no posture teaches nothing about the skill
+        if outcome.tried:  # an attempt that found no posture teaches nothing about the skill
             self.attempts.append(
-                SkillAttempt(
-                    self.skill, item.kind, outcome.features, success, state.time - self._since, displacement
-                )
+                SkillAttempt(self.skill, item.kind, outcome.features, success, state.time - self._since, displacement)
             )
         if self.skill == "pick" and outcome.success:
             self._start("place", state)
@@ -172,5 +168,3 @@ def collect_attempts(
         yield from exercise.attempts
         if progress is not None:
             progress(episode + 1)
-
-

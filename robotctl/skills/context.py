@@ -8,35 +8,21 @@ from typing import Protocol
 
 import numpy as np
 
+from robotctl.geometry import matrix_from_quaternion
+from robotctl.objectives.hand_path import HandPath, Posture
 from robotctl.robot import RobotModel
 from robotctl.scene import Box, ObjectKind, Scene
 from robotctl.state import State
 
 
-@dataclass(frozen=True)
-class HandPath:
-    """TCP poses that one base placement must reach in turn: before and at a grasp, above and at a place."""
-
-    positions: tuple[np.ndarray, ...]  # each (3,) [m]
-    rotation: np.ndarray  # (3, 3) world from hand
-
-
-@dataclass(frozen=True)
-class Posture:
-    """Joints that reach a HandPath."""
-
-    index: int  # which of the offered paths
-    q: tuple[np.ndarray, ...]  # one (10,) for each position of the path
-    cost: float  # travel from the present joints, about seconds
-
-
 class Postures(Protocol):
     """Finds collision-free whole-body postures."""
 
-    def find(
-        self, paths: Sequence[HandPath], state: State, robot: RobotModel, ignore: frozenset[str]
-    ) -> list[Posture]:
-        """Postures for the reachable paths, best first; empty if none is reachable."""
+    def find(self, paths: Sequence[HandPath], q: np.ndarray, robot: RobotModel, obstacles: np.ndarray) -> list[Posture]:
+        """Postures for the reachable paths from joints q (10,), best first; empty if none is reachable.
+
+        obstacles (n, 4): spheres x y z r to stay clear of.
+        """
         ...
 
 
@@ -67,3 +53,20 @@ class SkillContext:
             return RobotModel()
         kind = self.scene.kinds[held.kind]
         return RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
+
+    def obstacles(self, state: State, ignore: frozenset[str]) -> np.ndarray:
+        """Covering spheres (n, 4) x y z r [m] of the believed objects that are neither held nor ignored."""
+        held = state.robot.held
+        rows = [np.zeros((0, 4))]
+        for item in state.objects:
+            if item.name in ignore or (held is not None and item.name == held.name):
+                continue
+            spheres = self.scene.kinds[item.kind].spheres
+            centers = item.position + spheres[:, :3] @ matrix_from_quaternion(item.quaternion).T
+            rows.append(np.column_stack([centers, spheres[:, 3]]))
+        return np.concatenate(rows)
+
+    def find_postures(self, paths: Sequence[HandPath], state: State, ignore: frozenset[str]) -> list[Posture]:
+        """Postures for the reachable paths, best first."""
+        robot, obstacles = self.robot(state), self.obstacles(state, ignore)
+        return self.postures.find(paths, state.robot.q_ref, robot, obstacles)

@@ -51,12 +51,12 @@ def grasp_poses(item: ObjectState, kind: ObjectKind) -> Iterator[GraspPose]:
 
 def free_depth(pose: GraspPose, boxes: Sequence[Box]) -> float:
     """Distance from the TCP to the nearest furniture [m]: a flat plate's rim is reachable only off the edge."""
-    return min(
-        float(point_box_distance(pose.position, box.center, rotation_z(box.yaw), box.half)) for box in boxes
-    )
+    return min(float(point_box_distance(pose.position, box.center, rotation_z(box.yaw), box.half)) for box in boxes)
 
 
-def features(pose: GraspPose, item: ObjectState, kind: ObjectKind, boxes: Sequence[Box], others: Sequence[ObjectState]) -> dict[str, float]:
+def features(
+    pose: GraspPose, item: ObjectState, kind: ObjectKind, boxes: Sequence[Box], others: Sequence[ObjectState]
+) -> dict[str, float]:
     """What the skill outcome model sees of a pick: geometry only, all in SI units."""
     below = pose.position - np.array([0.0, 0.0, 0.02])
     lower_finger = min(float(point_box_distance(below, b.center, rotation_z(b.yaw), b.half)) for b in boxes)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from robotctl.objectives.hand_path import HandPath
 from robotctl.objectives.reach import ReachGoal
-from robotctl.skills.context import HandPath, SkillContext
+from robotctl.skills.context import SkillContext
 from robotctl.skills.grasping import GraspPose, features, grasp_poses
 from robotctl.skills.skill import Outcome, Phase, Story
 from robotctl.state import State
@@ -22,7 +23,7 @@ def ranked_grasps(name: str, state: State, context: SkillContext) -> list[tuple[
     ranked = []
     for pose in grasp_poses(item, kind):
         seen = features(pose, item, kind, context.boxes, others)
-        ranked.append((context.outcomes.success_probability("pick", kind.name, seen), pose, seen))
+        ranked.append((context.outcomes.success_probability("pick", kind.name, features=seen), pose, features=seen))
     ranked.sort(key=lambda entry: -entry[0])
     return ranked
 
@@ -33,9 +34,9 @@ def pick(name: str, state: State, context: SkillContext) -> Story:
     lift = np.array([0.0, 0.0, LIFT])
     paths = [HandPath((pose.before, pose.position, pose.position + lift), pose.rotation) for _, pose, _ in ranked]
     ignore = frozenset({name})
-    postures = context.postures.find(paths, state, context.robot(state), ignore)
+    postures = context.find_postures(paths, state, ignore)
     if not postures:
-        return Outcome(False, "no grasp is in reach")
+        return Outcome(False, "no grasp is in reach", tried=False)
     # A second of travel is worth a percent of success: failing costs far more than driving.
     best = min(postures, key=lambda posture: 0.01 * posture.cost - ranked[posture.index][0])
     _, pose, seen = ranked[best.index]
@@ -46,21 +47,21 @@ def pick(name: str, state: State, context: SkillContext) -> Story:
         "approach", ReachGoal(pose.before, pose.rotation, before), opening, 0.02, 0.1, passing=True, patience=20.0
     )
     if not reached.ok:
-        return Outcome(False, "the approach was given up", seen)
+        return Outcome(False, "the approach was given up", features=seen)
     # Look again: the object may have been read better, or moved, while the robot came near.
     moved = reached.state.object(name).position - state.object(name).position
     if np.linalg.norm(moved) > 0.05:
-        return Outcome(False, "the object moved away", seen)
+        return Outcome(False, "the object moved away", features=seen)
     reached = yield Phase(
         "descend", ReachGoal(pose.position + moved, pose.rotation, at), opening, 0.005, 0.06, ignore=ignore
     )
     if not reached.ok:
-        return Outcome(False, "the grasp was not reached", seen)
+        return Outcome(False, "the grasp was not reached", features=seen)
     reached = yield Phase("close", None, 0.0, hold=CLOSE_TIME, ignore=ignore)
     reached = yield Phase(
         "lift", ReachGoal(pose.position + moved + lift, pose.rotation, after), 0.0, 0.03, 0.2, passing=True, ignore=ignore
     )
     held = reached.state.robot.held
     if held is None or held.name != name:
-        return Outcome(False, "nothing is between the fingers", seen)
-    return Outcome(True, "lifted", seen)
+        return Outcome(False, "nothing is between the fingers", features=seen)
+    return Outcome(True, "lifted", features=seen)

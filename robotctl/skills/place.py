@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from robotctl.geometry import inverse, rotation_z, transform
+from robotctl.objectives.hand_path import HandPath
 from robotctl.objectives.reach import ReachGoal
 from robotctl.robot import STROKE
-from robotctl.skills.context import HandPath, SkillContext
+from robotctl.skills.context import SkillContext
 from robotctl.skills.skill import Outcome, Phase, Story
 from robotctl.state import State
 
@@ -54,16 +55,16 @@ def place(spot: Spot, state: State, context: SkillContext) -> Story:
     """Yields the phases of one attempt; returns how it ended."""
     held = state.robot.held
     if held is None:
-        return Outcome(False, "nothing is held")
+        return Outcome(False, "nothing is held", tried=False)
     kind = context.scene.kinds[held.kind]
     near = [o for o in state.objects if o.name != held.name]
     clearance = min((float(np.linalg.norm((o.position - spot.position)[:2])) for o in near), default=0.5)
     seen = features(spot, kind.radius, kind.mass, min(clearance, 0.5))
     paths = hand_paths(spot, held.T_hand_object)
     ignore = frozenset({held.name})
-    postures = context.postures.find(paths, state, context.robot(state), ignore)
+    postures = context.find_postures(paths, state, ignore)
     if not postures:
-        return Outcome(False, "the spot is out of reach", seen)
+        return Outcome(False, "the spot is out of reach", tried=False)
     best = postures[0]
     path = paths[best.index]
     above, at, away = best.q
@@ -73,15 +74,15 @@ def place(spot: Spot, state: State, context: SkillContext) -> Story:
         ignore=ignore,
     )  # fmt: skip
     if not reached.ok:
-        return Outcome(False, "the carry was given up", seen)
+        return Outcome(False, "the carry was given up", features=seen)
     if reached.state.robot.held is None:
-        return Outcome(False, "lost on the way", seen)
+        return Outcome(False, "lost on the way", features=seen)
     reached = yield Phase("lower", ReachGoal(path.positions[1], path.rotation, at), 0.0, 0.006, 0.06, ignore=ignore)
     if not reached.ok:
-        return Outcome(False, "the spot was not reached", seen)
+        return Outcome(False, "the spot was not reached", features=seen)
     opening = min(reached.state.robot.opening + RELEASE_OPENING, STROKE)
     reached = yield Phase("open", None, opening, hold=OPEN_TIME, ignore=ignore)
     reached = yield Phase(
         "retreat", ReachGoal(path.positions[2], path.rotation, away), opening, 0.03, 0.2, passing=True, ignore=ignore
     )
-    return Outcome(reached.state.robot.held is None, "released", seen)
+    return Outcome(reached.state.robot.held is None, "released", features=seen)

@@ -56,6 +56,7 @@ class Outcome:
 
     success: bool
     reason: str
+    tried: bool = True  # False: no posture was found, nothing was done
     features: dict[str, float] = field(default_factory=dict)  # what the outcome model is asked and taught with
 
 

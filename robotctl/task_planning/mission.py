@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from robotctl.skills.context import SkillContext
 from robotctl.skills.executive import Executive
 from robotctl.skills.pick import pick
@@ -13,7 +15,7 @@ from robotctl.skills.skill import Outcome, Phase
 from robotctl.state import State
 from robotctl.task_planning.appraisal import Appraisal, appraise
 from robotctl.task_planning.goals import Goal, arrangement
-from robotctl.task_planning.search import SkillStep, TaskPlan, plan_task
+from robotctl.task_planning.search import Experience, SkillStep, TaskPlan, plan_task
 
 ATTEMPTS = 4  # a skill on one object that failed this often is given up
 REST = 0.6  # the world may settle this long before the task counts as done [s]
@@ -42,6 +44,8 @@ class Mission:
     _executive: Executive | None = None
     _step: SkillStep | None = None
     _since: float = 0.0
+    _blocked: set[str] = field(default_factory=set)  # objects out of reach until something else has moved
+    _bad_spots: list[tuple[str, np.ndarray]] = field(default_factory=list)
     _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     _done_since: float | None = None
     _news: list[str] = field(default_factory=list)
@@ -93,14 +97,19 @@ class Mission:
 
     def _choose(self, state: State) -> None:
         """Plans from here and starts the first skill, unless the foreseen outcome is bad."""
-        given_up = frozenset(key for key, count in self._failures.items() if count >= ATTEMPTS)
-        self.plan = plan_task(state, self.goals, self.context, given_up)
+        given_up = {name for (skill, name), count in self._failures.items() if skill == "pick" and count >= ATTEMPTS}
+        experience = Experience(frozenset(given_up | self._blocked), tuple(self._bad_spots))
+        self.plan = plan_task(state, self.goals, self.context, experience)
         self.appraisal = appraise(self.plan, ATTEMPTS)
-        if not self.plan.steps or not self.appraisal.acceptable:
+        # What is out of reach now may be reachable once the rest is done: then an incomplete plan is worth starting.
+        worthwhile = self.appraisal.acceptable or bool(self._blocked)
+        if not self.plan.steps or not worthwhile:
             self.ended = "given up" if self.attempts else "refused"
             self.reason = self.plan.reason or (
                 f"the plan succeeds with a probability of {self.appraisal.success_probability:.2f} only: "
-                + ", ".join(f"{s} ({s.success_probability:.2f})" for s in self.plan.steps if s.success_probability < 0.5)
+                + ", ".join(
+                    f"{s} ({s.success_probability:.2f})" for s in self.plan.steps if s.success_probability < 0.5
+                )
             )
             return
         self._step = self.plan.steps[0]
@@ -119,6 +128,12 @@ class Mission:
         outcome = self._executive.outcome or Outcome(False, "no outcome")
         self.attempts.append(Attempt(self._step, outcome, state.time - self._since))
         self._news.append(f"{self._step}: {outcome.reason}")
-        if not outcome.success:
+        if outcome.success:
+            self._blocked.clear()
+        elif self._step.spot is not None:
+            self._bad_spots.append((self._step.object, self._step.spot.position))
+        elif not outcome.tried:
+            self._blocked.add(self._step.object)
+        if outcome.tried and not outcome.success:
             self._failures[(self._step.skill, self._step.object)] += 1
         self._executive, self._step = None, None

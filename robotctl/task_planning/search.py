@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robotctl.scene import Scene
 from robotctl.skills.context import SkillContext
 from robotctl.skills.pick import ranked_grasps
 from robotctl.skills.place import Spot
@@ -23,7 +22,9 @@ from robotctl.task_planning.spots import free_spots
 
 FAILURE_PRICE = 20.0  # seconds that a failed skill costs, about one more attempt [s]
 TRAVEL = 2.0  # seconds per metre between one hand position and the next [s/m]
-SPOTS_PER_PLACE = 3  # nearest free spots considered for one object
+GREED = 2.0  # weight of the heuristic: the plan costs at most this times the best (weighted A*, Pohl 1970)
+SPOTS = 3  # nearest free spots considered for one object
+SAME_SPOT = 0.02  # spots closer than this are the same [m]
 MAX_EXPANSIONS = 4000
 
 
@@ -66,10 +67,24 @@ class _Node:
     steps: tuple[SkillStep, ...]
 
 
+@dataclass(frozen=True)
+class Experience:
+    """What was tried in vain: objects not to pick, spots not to put an object on."""
+
+    picks: frozenset[str] = frozenset()
+    spots: tuple[tuple[str, np.ndarray], ...] = ()  # object, position (3,) [m]
+
+    def rules_out(self, name: str, spot: Spot) -> bool:
+        return any(name == other and np.linalg.norm(spot.position - at) < SAME_SPOT for other, at in self.spots)
+
+
+NOTHING_TRIED = Experience()
+
+
 def plan_task(
-    state: State, goals: Sequence[Goal], context: SkillContext, exclude: frozenset[tuple[str, str]] = frozenset()
+    state: State, goals: Sequence[Goal], context: SkillContext, experience: Experience = NOTHING_TRIED
 ) -> TaskPlan:
-    """Searches from the believed state. `exclude` names (skill, object) pairs that were given up."""
+    """Searches from the believed state for the cheapest sequence of skills that meets all goals."""
     chances = _pick_chances(state, goals, context)
     held = state.robot.held.name if state.robot.held else None
     hand = state.robot.q[:2] if held is None else state.object(held).position[:2]
@@ -91,12 +106,12 @@ def plan_task(
         settled[key] = cost
         if len(node.steps) > len(best.steps):
             best = node
-        for step, successor in _successors(node, open_goals, state, context, chances, exclude):
+        for step, successor in _successors(node, open_goals, state, context, chances, experience):
             travel = TRAVEL * float(np.linalg.norm(successor.hand - node.hand))
             price = step.duration + travel - FAILURE_PRICE * np.log(max(step.success_probability, 1e-3))
             total = cost + price
             heuristic = sum(_remaining(goal, successor, context, state) for goal in goals)
-            heapq.heappush(frontier, (total + heuristic, next(order), total, successor))
+            heapq.heappush(frontier, (total + GREED * heuristic, next(order), total, successor))
     missing = ", ".join(str(goal) for goal in goals if not _met(goal, best))
     return TaskPlan(best.steps, False, f"no sequence of skills reaches: {missing}")
 
@@ -107,7 +122,7 @@ def _met(goal: Goal, node: _Node) -> bool:
 
 
 def _remaining(goal: Goal, node: _Node, context: SkillContext, state: State) -> float:
-    """Seconds of skills that the goal still needs at least: a lower bound, so the search stays admissible."""
+    """Seconds of skills that the goal still needs at least: a lower bound, so that the search keeps its bound."""
     if _met(goal, node):
         return 0.0
     kind = state.object(goal.object).kind
@@ -130,12 +145,12 @@ def _successors(
     state: State,
     context: SkillContext,
     chances: Mapping[str, float],
-    exclude: frozenset[tuple[str, str]],
+    experience: Experience,
 ) -> list[tuple[SkillStep, _Node]]:
     out = []
     if node.held is None:
         for name in sorted({goal.object for goal in open_goals}):
-            if ("pick", name) in exclude or name not in node.where:
+            if name in experience.picks or name not in node.where:
                 continue
             kind = state.object(name).kind
             step = SkillStep("pick", name, None, chances[name], context.outcomes.duration("pick", kind))
@@ -149,7 +164,8 @@ def _successors(
         for other, pose in node.where.items()
         if other != name
     ]
-    for spot in _wanted_spots(name, open_goals, kind.name, taken, node.hand, context.scene):
+    spots = _wanted_spots(name, open_goals, kind.name, taken, node.hand, context)
+    for spot in [s for s in spots if not experience.rules_out(name, s)][:SPOTS]:
         step = SkillStep("place", name, spot, chance, context.outcomes.duration("place", kind.name))
         where = {**node.where, name: Pose(spot.position, 1.0)}
         out.append((step, _Node(where, None, spot.position[:2], (*node.steps, step))))
@@ -162,17 +178,17 @@ def _wanted_spots(
     kind: str,
     taken: Sequence[tuple[np.ndarray, float]],
     hand: np.ndarray,
-    scene: Scene,
+    context: SkillContext,
 ) -> list[Spot]:
     """The nearest free spots on the places that a goal wants the object at (or, for `not on`, anywhere else)."""
-    spots = []
+    spots: list[Spot] = []
+    scene = context.scene
     mine = [goal for goal in open_goals if goal.object == name and goal.places]
     wanted = {place.name: place for goal in mine if not goal.negate for place in goal.places}
     if not wanted:
         barred = {place.name for goal in mine for place in goal.places}
         wanted = {place.name: place for place in scene.places if place.name not in barred}
     for place in wanted.values():
-        free = free_spots(place, scene.kinds[kind], taken)
-        free.sort(key=lambda spot: float(np.linalg.norm(spot.position[:2] - hand)))
-        spots += free[:SPOTS_PER_PLACE]
+        spots += free_spots(place, scene.kinds[kind], taken, context.boxes)
+    spots.sort(key=lambda spot: float(np.linalg.norm(spot.position[:2] - hand)))
     return spots

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from robotctl.geometry import rotation_z
-from robotctl.scene import ObjectKind, Place
+from robotctl.geometry import point_box_distance, rotation_z
+from robotctl.scene import Box, ObjectKind, Place
 from robotctl.skills.place import TURNS, Spot
 
 GAP = 0.05  # between neighbours, room for the fingers [m]
+BOX_GAP = 0.01  # to furniture that rises from the place [m]
 OVERHANG = 0.05  # an object held by its edge stands out this far over a free edge, as room for the lower finger [m]
 STEP = 0.04  # grid of spots [m]
 
@@ -20,7 +21,9 @@ def needs_edge(kind: ObjectKind) -> bool:
     return all(grasp.kind == "edge" for grasp in kind.grasps)
 
 
-def free_spots(place: Place, kind: ObjectKind, taken: Iterable[tuple[np.ndarray, float]]) -> list[Spot]:
+def free_spots(
+    place: Place, kind: ObjectKind, taken: Iterable[tuple[np.ndarray, float]], boxes: Iterable[Box]
+) -> list[Spot]:
     """Spots on `place` for an object of `kind`, given (position (3,), radius) of what stands around."""
     turn = rotation_z(place.yaw)
     if needs_edge(kind) and place.overhang_edge is not None:
@@ -37,15 +40,29 @@ def free_spots(place: Place, kind: ObjectKind, taken: Iterable[tuple[np.ndarray,
         inset = np.maximum(place.half - min(kind.radius, 0.9 * float(place.half.min())), 0.0)
         nx, ny = (max(1, int(2 * extent / STEP) + 1) for extent in inset)
         grid = [
-            np.array([x, y])
-            for x in np.linspace(-inset[0], inset[0], nx)
-            for y in np.linspace(-inset[1], inset[1], ny)
+            np.array([x, y]) for x in np.linspace(-inset[0], inset[0], nx) for y in np.linspace(-inset[1], inset[1], ny)
         ]
         points = [place.center[:2] + turn[:2, :2] @ p for p in grid]
         yaws = tuple(2 * np.pi * np.arange(TURNS) / TURNS)
     occupied = list(taken)
+    raised = [box for box in boxes if _rises_from(box, place)]
     spots = []
     for point in points:
-        if all(np.linalg.norm(point - other[:2]) > radius + kind.radius + GAP for other, radius in occupied):
-            spots.append(Spot(place.name, np.array([point[0], point[1], place.center[2]]), yaws))
+        spot = np.array([point[0], point[1], place.center[2]])
+        if any(np.linalg.norm(point - other[:2]) <= radius + kind.radius + GAP for other, radius in occupied):
+            continue
+        if all(_gap(spot, box) > kind.radius + BOX_GAP for box in raised):
+            spots.append(Spot(place.name, spot, yaws))
     return spots
+
+
+def _rises_from(box: Box, place: Place) -> bool:
+    """Whether a piece of furniture stands up from the place's surface (a board on the counter)."""
+    top, bottom = box.center[2] + box.half[2], box.center[2] - box.half[2]
+    return bool(top > place.center[2] + 0.003 and bottom < place.center[2] + 0.05)
+
+
+def _gap(spot: np.ndarray, box: Box) -> float:
+    """Horizontal distance from a spot to a box [m]."""
+    level = np.array([spot[0], spot[1], box.center[2]])
+    return float(point_box_distance(level, box.center, rotation_z(box.yaw), box.half))
