@@ -1,0 +1,299 @@
+"""The judge: every guardrail, from ground truth, at every physics step, with its own formulas.
+
+It shares no kinematics, distances or motion with planner, filter and world model: bodies are points on the
+hulls that the simulator collides with, speeds are differences of those points between steps, and what is held is
+seen from how things move. Only the numbers of the rules come from the guardrail file. The same calls serve a
+running episode and a recorded one.
+
+Definitions. A point slower than 0.02 m/s counts as at rest (a drive that holds its place trembles). The fingers'
+own opening and closing is not counted as motion: gripping is limited by its force. Rules that are scoped to a
+skill are judged always, because a skill is a belief of the robot and not a truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULE_RADIUS
+from robotctl.errors import RobotctlError
+from robotctl.guardrails.blade_speed import BladeSpeed
+from robotctl.guardrails.clearance import Clearance
+from robotctl.guardrails.guardrail import Assumptions, Guardrail
+from robotctl.guardrails.joint_limits import JointLimits
+from robotctl.guardrails.keep_out import KeepOut
+from robotctl.guardrails.separation import Separation
+from robotctl.guardrails.speed import Speed
+from robotctl.guardrails.upright import Upright
+from robotctl.judge import machine
+from robotctl.judge.grip import Grip
+from robotctl.judge.monitor import Monitor, landmarks
+from robotctl.judge.nearness import Bodies, against_boxes, against_people, bodies, fastest_point
+from robotctl.judge.objective import Arrangement, judge_objective
+from robotctl.judge.objects import object_bodies, rotation_of
+from robotctl.judge.record import Contacts, Record
+from robotctl.judge.verdict import JudgeVerdict, RuleVerdict
+from robotctl.scene import Scene
+from robotctl.state import Truth
+from robotctl.task import Task
+
+REST = 0.02  # [m/s]
+STEP = 1.0 / 240.0  # [s] length of the first step, which has none before it
+
+
+class Rules(Protocol):
+    """What the judge needs of a guardrail file (guardrails.load.GuardrailSet)."""
+
+    @property
+    def guardrails(self) -> Sequence[Guardrail]: ...
+
+    @property
+    def assumptions(self) -> Assumptions: ...
+
+
+class Judge:
+    """Sees the truth of every tick; says in the end what happened."""
+
+    def __init__(self, scene: Scene, guardrails: Rules, task: Task) -> None:
+        self._task = task
+        self._rules = tuple(guardrails.guardrails)
+        self._records = [Record() for _ in self._rules]
+        self._objects = object_bodies(scene)
+        self._grip = Grip({name: body.surface.points for name, body in self._objects.items()})
+        self._monitor = Monitor(guardrails.assumptions)
+        self._contacts: dict[str, Contacts] = {}
+        self._bodies: dict[int, Bodies] = {}
+        self._separation = np.inf
+        self._steps = 0
+        self._moving = 0.0
+        self._last: Truth | None = None
+        self._start: Arrangement | None = None
+        self._end: Arrangement | None = None
+        for rule in self._rules:
+            if type(rule) not in _FORMULAS and not isinstance(rule, Separation | BladeSpeed):
+                raise RobotctlError(f"the judge has no formula for guardrail '{rule.header.id}'")
+
+    def observe(self, truth: Truth, reference: np.ndarray | None = None) -> None:
+        """Judges one tick of ground truth; `reference` (K, 10) are the joint references at its steps."""
+        tick = Tick(truth, self._last, self._objects, self._grip, self._robot)
+        for rule, record in zip(self._rules, self._records, strict=True):
+            formula = _FORMULAS.get(type(rule))
+            if formula is not None and tick.concerns(rule):
+                record.add(truth.time, tick.dt, formula(rule, tick, record.ceiling))
+        if truth.person_names:
+            self._people(truth, tick)
+        self._monitor.people(tick.dt, truth.keypoints)
+        marks = landmarks(tick.pose)
+        before = landmarks(tick.before)
+        moved = np.sqrt(((marks - before) ** 2).sum(axis=-1)).max(axis=1) / tick.dt
+        self._moving += float(tick.dt[moved >= REST].sum())
+        if reference is not None:
+            self._monitor.tracking(tick.dt, marks, reference)
+        self._steps += len(truth.time)
+        self._last = truth
+        self._end = tick.arrangement(self._objects)
+        self._start = self._start or self._end
+
+    def verdict(self) -> JudgeVerdict:
+        """What happened up to now."""
+        satisfied: tuple[str, ...] = ()
+        unsatisfied: tuple[str, ...] = ()
+        if self._start is not None and self._end is not None:
+            satisfied, unsatisfied = judge_objective(self._task, self._objects, self._start, self._end)
+        return JudgeVerdict(
+            satisfied=satisfied,
+            unsatisfied=unsatisfied,
+            by_id=_joined(self._rules, self._records),
+            steps_judged=self._steps,
+            contacts_moving=sum(c.moving.count for c in self._contacts.values()),
+            contacts_passive=sum(c.passive for c in self._contacts.values()),
+            broken=self._monitor.broken(),
+            min_separation_m=float(self._separation) if np.isfinite(self._separation) else None,
+            moving_s=self._moving,
+        )
+
+    def _robot(self, held: str | None) -> Bodies:
+        """The robot's bodies, with the held object's as the last one."""
+        body = self._objects[held] if held is not None else None
+        key = id(body)
+        if key not in self._bodies:
+            surfaces = list(machine.surfaces())
+            blades: list[np.ndarray | None] = [None] * len(surfaces)
+            if body is not None:
+                surfaces.append(body.surface)
+                blades.append(body.blade)
+            self._bodies[key] = bodies(surfaces, blades)
+        return self._bodies[key]
+
+    def _people(self, truth: Truth, tick: Tick) -> None:
+        """Rules on speed near people, the separation and touches, in one pass."""
+        spoken = [
+            i for i, rule in enumerate(self._rules) if isinstance(rule, Separation | BladeSpeed) and tick.concerns(rule)
+        ]
+        rules = [self._rules[i] for i in spoken]
+        numbers = np.array([[r.radius, r.slope, r.v_max] for r in rules]).reshape(-1, 3)  # type: ignore[attr-defined]
+        blade = np.array([isinstance(r, BladeSpeed) for r in rules], dtype=bool)
+        ceiling = np.array([self._records[i].ceiling for i in spoken])
+        steps, people = truth.keypoints.shape[:2]
+        b = tick.bodies
+        margin, distance, touch = against_people(
+            tick.pose, tick.before, tick.dt, REST, b.points, b.point_first, b.patch_center, b.patch_radius,
+            b.patch_first, b.center, b.radius, b.blade, b.has_blade,
+            truth.keypoints[:, :, CAPSULE_A].reshape(steps, -1, 3),
+            truth.keypoints[:, :, CAPSULE_B].reshape(steps, -1, 3),
+            np.tile(CAPSULE_RADIUS, people), np.repeat(np.arange(people), len(CAPSULE_RADIUS)), people,
+            numbers, blade, ceiling, self._separation,
+        )  # fmt: skip
+        for row, i in enumerate(spoken):
+            self._records[i].add(truth.time, tick.dt, margin[:, row])
+        self._separation = min(self._separation, float(distance.min()))
+        for p, name in enumerate(truth.person_names):
+            self._contacts.setdefault(name, Contacts()).add(truth.time, tick.dt, touch[:, p])
+
+
+class Tick:
+    """One tick of truth, prepared: poses of all bodies now and one step earlier, and what is held."""
+
+    def __init__(
+        self,
+        truth: Truth,
+        last: Truth | None,
+        objects: dict,
+        grip: Grip,
+        robot: Callable[[str | None], Bodies],
+    ) -> None:
+        self.truth = truth
+        first = last if last is not None else truth
+        index = -1 if last is not None else 0
+
+        def earlier(values: str) -> np.ndarray:
+            """The same quantity one step before each step."""
+            return np.concatenate([getattr(first, values)[index][None], getattr(truth, values)[:-1]])
+
+        self.dt = np.diff(truth.time, prepend=last.time[-1] if last is not None else truth.time[0] - STEP)
+        self.q_before = earlier("q")
+        opening = np.ascontiguousarray(truth.opening)
+        self.pose = machine.poses(np.ascontiguousarray(truth.q), opening)
+        self.before = machine.poses(np.ascontiguousarray(self.q_before), opening)
+        position, quaternion = earlier("object_position"), earlier("object_quaternion")
+        self._started = position[0], quaternion[0]
+        self.held = grip.update(
+            self.before[0, machine.HAND],
+            self.pose[-1, machine.HAND],
+            float(opening[-1]),
+            truth.object_names,
+            self._started,
+            (truth.object_position[-1], truth.object_quaternion[-1]),
+        )
+        self.labels: frozenset[str] = frozenset()
+        self.bodies = robot(self.held)
+        if self.held is not None:
+            self.labels = objects[self.held].labels
+            i = truth.object_names.index(self.held)
+            now = _poses(truth.object_position[:, i], truth.object_quaternion[:, i])
+            self.tilt_axis = now[:, 2, 2]
+            self.pose = np.concatenate([self.pose, now[:, None]], axis=1)
+            self.before = np.concatenate([self.before, _poses(position[:, i], quaternion[:, i])[:, None]], axis=1)
+
+    def concerns(self, rule: Guardrail) -> bool:
+        """Whether a rule's scope applies to what is held."""
+        held = rule.header.scope.held
+        return not held or bool(held & self.labels)
+
+    def arrangement(self, objects: dict) -> Arrangement:
+        """Where every object is at the end of the tick, and how fast it moved over the tick."""
+        truth = self.truth
+        duration = float(self.dt.sum())
+        position, quaternion, speed = {}, {}, {}
+        shift = np.linalg.norm(truth.object_position[-1] - self._started[0], axis=1)
+        dot = np.abs((truth.object_quaternion[-1] * self._started[1]).sum(axis=1))
+        turn = 2.0 * np.arccos(np.minimum(dot, 1.0))
+        for i, name in enumerate(truth.object_names):
+            if name not in objects:
+                continue
+            position[name], quaternion[name] = truth.object_position[-1, i], truth.object_quaternion[-1, i]
+            reach = objects[name].surface.radius + np.linalg.norm(objects[name].surface.center)
+            speed[name] = float(shift[i] + turn[i] * reach) / duration
+        return Arrangement(position, quaternion, speed, self.held)
+
+
+def _poses(position: np.ndarray, quaternion: np.ndarray) -> np.ndarray:
+    """Poses (K, 3, 4) of positions (K, 3) and quaternions (K, 4)."""
+    return np.concatenate([rotation_of(quaternion), position[:, :, None]], axis=2)
+
+
+def _clearance(rule: Clearance, tick: Tick, ceiling: float) -> np.ndarray:
+    """Base, arm and palm to furniture; the fingers may touch, and what they hold."""
+    concerned = np.zeros(tick.pose.shape[1], bool)
+    concerned[: machine.HAND + 1] = True
+    return _box_margin(rule, tick, concerned, rule.distance, ceiling)
+
+
+def _keep_out(rule: KeepOut, tick: Tick, ceiling: float) -> np.ndarray:
+    return _box_margin(rule, tick, np.ones(tick.pose.shape[1], bool), 0.0, ceiling)
+
+
+def _box_margin(
+    rule: Clearance | KeepOut, tick: Tick, concerned: np.ndarray, distance: float, ceiling: float
+) -> np.ndarray:
+    b, boxes = tick.bodies, rule.boxes
+    gap = against_boxes(
+        tick.pose, b.points, b.point_first, b.patch_center, b.patch_radius, b.patch_first, b.center, b.radius,
+        concerned, boxes.center, boxes.rotation, boxes.half, ceiling + distance,
+    )  # fmt: skip
+    return gap - distance
+
+
+def _upright(rule: Upright, tick: Tick, ceiling: float) -> np.ndarray:
+    """cos(tilt) of the held object minus the smallest allowed."""
+    if tick.held is None:
+        return np.full(len(tick.dt), np.inf)
+    return tick.tilt_axis - rule.cos_max_tilt
+
+
+def _speed(rule: Speed, tick: Tick, ceiling: float) -> np.ndarray:
+    b = tick.bodies
+    floor = min(rule.v_max, rule.v_max - ceiling) if np.isfinite(ceiling) else 0.0
+    fastest = fastest_point(
+        tick.pose, tick.before, tick.dt, b.points, b.point_first, b.patch_center, b.patch_radius, b.patch_first,
+        b.center, b.radius, floor,
+    )  # fmt: skip
+    return rule.v_max - fastest
+
+
+def _joint_limits(rule: JointLimits, tick: Tick, ceiling: float) -> np.ndarray:
+    """Positions and measured speeds, each as a share of its range. Accelerations are limits of the command."""
+    q = tick.truth.q
+    speed = np.abs(q - tick.q_before) / tick.dt[:, None]
+    span = machine.HIGH - machine.LOW
+    slack = np.minimum(np.minimum(q - machine.LOW, machine.HIGH - q) / span, rule.fraction - speed / machine.FASTEST)
+    return slack.min(axis=1)
+
+
+_FORMULAS: dict[type, Callable[..., np.ndarray]] = {
+    Clearance: _clearance,
+    KeepOut: _keep_out,
+    Upright: _upright,
+    Speed: _speed,
+    JointLimits: _joint_limits,
+}
+
+
+def _joined(rules: Sequence[Guardrail], records: Sequence[Record]) -> dict[str, RuleVerdict]:
+    """One verdict per guardrail id; rules that share an id (several files) add up."""
+    out: dict[str, RuleVerdict] = {}
+    for rule, record in zip(rules, records, strict=True):
+        name = rule.header.id
+        worst = None if np.isposinf(record.worst) else float(record.worst)
+        violations, duration, severity = record.runs.count, record.runs.duration, record.severity
+        if name in out:
+            old = out[name]
+            known = [w for w in (old.worst_margin, worst) if w is not None]
+            worst = min(known) if known else None
+            violations += old.violations
+            duration += old.duration_s
+            severity += old.severity
+        out[name] = RuleVerdict(violations, worst, rule.unit, duration, severity, rule.header.tier)
+    return out
