@@ -60,6 +60,18 @@ def _place(pose, p, out):
 
 
 @njit(cache=True, inline="always")
+def _moved(now, before, p):
+    """Distance between a body's point in two poses."""
+    total = 0.0
+    for i in range(3):
+        d = now[i, 3] - before[i, 3]
+        for j in range(3):
+            d += (now[i, j] - before[i, j]) * p[j]
+        total += d * d
+    return np.sqrt(total)
+
+
+@njit(cache=True, inline="always")
 def _to_segment(p, a, b):
     """Distance of a point to a segment."""
     ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
@@ -93,13 +105,16 @@ def _allowed(distance, radius, slope, v_max):
 
 @njit(cache=True)
 def spin(now, before):
-    """Largest factor by which the change from one pose to the next moves a point per metre of lever."""
+    """How far the turn from one pose to the next moves a point, per metre of lever: 2 sin(angle / 2).
+
+    The difference of two rotations has Frobenius norm sqrt(8) sin(angle / 2).
+    """
     total = 0.0
     for i in range(3):
         for j in range(3):
             d = now[i, j] - before[i, j]
             total += d * d
-    return np.sqrt(total)
+    return np.sqrt(0.5 * total) + 1e-12
 
 
 @njit(cache=True)
@@ -122,60 +137,78 @@ def against_people(
     margin = np.empty((steps, n_rules))
     distance = np.full(steps, separation)
     touch = np.full((steps, n_persons), -1.0)
-    low = np.empty(n_caps)
+    low = np.empty((n_bodies, n_caps))  # bounds per body ...
+    nearest, fastest, turning, promise = np.empty(n_bodies), np.empty(n_bodies), np.empty(n_bodies), np.empty(n_bodies)
+    largest = np.max(patch_first[1:] - patch_first[:-1])
+    closest, quickest, hope = np.empty(largest), np.empty(largest), np.empty(largest)  # ... and per patch of one body
     near = np.empty(n_caps, np.int64)
-    p, w = np.empty(3), np.empty(3)
+    p = np.empty(3)
     for k in range(steps):
         for r in range(n_rules):
             margin[k, r] = max(0.0, ceiling[r])
         for b in range(n_bodies):
-            turning = spin(pose[k, b], before[k, b])
+            turning[b] = spin(pose[k, b], before[k, b])
             _place(pose[k, b], center[b], p)
-            _place(before[k, b], center[b], w)
-            moved = np.sqrt((p[0] - w[0]) ** 2 + (p[1] - w[1]) ** 2 + (p[2] - w[2]) ** 2)
-            fastest = (moved + turning * radius[b]) / dt[k]
-            nearest = np.inf
+            fastest[b] = (_moved(pose[k, b], before[k, b], center[b]) + turning[b] * radius[b]) / dt[k]
+            nearest[b] = np.inf
             for c in range(n_caps):
-                low[c] = _to_segment(p, cap_a[k, c], cap_b[k, c]) - cap_r[c] - radius[b]
-                nearest = min(nearest, low[c])
+                low[b, c] = _to_segment(p, cap_a[k, c], cap_b[k, c]) - cap_r[c] - radius[b]
+                nearest[b] = min(nearest[b], low[b, c])
+            promise[b] = nearest[b]
+            if fastest[b] >= rest:
+                for r in range(n_rules):
+                    if has_blade[b] or not only_blade[r]:
+                        allowed = _allowed(nearest[b], rules[r, 0], rules[r, 1], rules[r, 2])
+                        promise[b] = min(promise[b], allowed - fastest[b])
+        for b in np.argsort(promise):  # the worst first: it spares looking at the others
             horizon = max(0.0, distance[k])
-            matters = nearest < horizon
-            if fastest >= rest:
+            matters = nearest[b] < horizon
+            if fastest[b] >= rest:
                 for r in range(n_rules):
                     if only_blade[r] and not has_blade[b]:
                         continue
-                    if _allowed(nearest, rules[r, 0], rules[r, 1], rules[r, 2]) - fastest < margin[k, r]:
+                    if _allowed(nearest[b], rules[r, 0], rules[r, 1], rules[r, 2]) - fastest[b] < margin[k, r]:
                         matters = True
                         horizon = max(horizon, rules[r, 0] + rules[r, 2] / rules[r, 1])
             if not matters:
                 continue
             n_near = 0
             for c in range(n_caps):
-                if low[c] < horizon:
+                if low[b, c] < horizon:
                     near[n_near] = c
                     n_near += 1
-            for q in range(patch_first[b], patch_first[b + 1]):
+            first, last = patch_first[b], patch_first[b + 1]
+            for q in range(first, last):
                 _place(pose[k, b], patch_center[q], p)
-                _place(before[k, b], patch_center[q], w)
-                moved = np.sqrt((p[0] - w[0]) ** 2 + (p[1] - w[1]) ** 2 + (p[2] - w[2]) ** 2)
-                fastest = (moved + turning * patch_radius[q]) / dt[k]
-                nearest = np.inf
+                quickest[q - first] = (
+                    _moved(pose[k, b], before[k, b], patch_center[q]) + turning[b] * patch_radius[q]
+                ) / dt[k]
+                closest[q - first] = np.inf
                 for i in range(n_near):
                     c = near[i]
-                    nearest = min(nearest, _to_segment(p, cap_a[k, c], cap_b[k, c]) - cap_r[c] - patch_radius[q])
-                matters = nearest < max(0.0, distance[k])
-                if fastest >= rest:
+                    d = _to_segment(p, cap_a[k, c], cap_b[k, c]) - cap_r[c] - patch_radius[q]
+                    closest[q - first] = min(closest[q - first], d)
+                hope[q - first] = closest[q - first]
+                if quickest[q - first] >= rest:
+                    for r in range(n_rules):
+                        if has_blade[b] or not only_blade[r]:
+                            allowed = _allowed(closest[q - first], rules[r, 0], rules[r, 1], rules[r, 2])
+                            hope[q - first] = min(hope[q - first], allowed - quickest[q - first])
+            for i_patch in np.argsort(hope[: last - first]):
+                q = first + i_patch
+                matters = closest[i_patch] < max(0.0, distance[k])
+                if quickest[i_patch] >= rest:
                     for r in range(n_rules):
                         if only_blade[r] and not has_blade[b]:
                             continue
-                        if _allowed(nearest, rules[r, 0], rules[r, 1], rules[r, 2]) - fastest < margin[k, r]:
+                        allowed = _allowed(closest[i_patch], rules[r, 0], rules[r, 1], rules[r, 2])
+                        if allowed - quickest[i_patch] < margin[k, r]:
                             matters = True
                 if not matters:
                     continue
                 for j in range(point_first[q], point_first[q + 1]):
                     _place(pose[k, b], points[j], p)
-                    _place(before[k, b], points[j], w)
-                    speed = np.sqrt((p[0] - w[0]) ** 2 + (p[1] - w[1]) ** 2 + (p[2] - w[2]) ** 2) / dt[k]
+                    speed = _moved(pose[k, b], before[k, b], points[j]) / dt[k]
                     gap = np.inf
                     for i in range(n_near):
                         c = near[i]
@@ -240,24 +273,16 @@ def fastest_point(
     """Speed (K,) [m/s] of the fastest point of all bodies; `floor` where it is not above."""
     steps, n_bodies = pose.shape[0], pose.shape[1]
     out = np.full(steps, floor)
-    p, w = np.empty(3), np.empty(3)
     for k in range(steps):
         for b in range(n_bodies):
             turning = spin(pose[k, b], before[k, b])
-            _place(pose[k, b], center[b], p)
-            _place(before[k, b], center[b], w)
-            moved = np.sqrt((p[0] - w[0]) ** 2 + (p[1] - w[1]) ** 2 + (p[2] - w[2]) ** 2)
+            moved = _moved(pose[k, b], before[k, b], center[b])
             if (moved + turning * radius[b]) / dt[k] <= out[k]:
                 continue
             for q in range(patch_first[b], patch_first[b + 1]):
-                _place(pose[k, b], patch_center[q], p)
-                _place(before[k, b], patch_center[q], w)
-                moved = np.sqrt((p[0] - w[0]) ** 2 + (p[1] - w[1]) ** 2 + (p[2] - w[2]) ** 2)
+                moved = _moved(pose[k, b], before[k, b], patch_center[q])
                 if (moved + turning * patch_radius[q]) / dt[k] <= out[k]:
                     continue
                 for j in range(point_first[q], point_first[q + 1]):
-                    _place(pose[k, b], points[j], p)
-                    _place(before[k, b], points[j], w)
-                    moved = np.sqrt((p[0] - w[0]) ** 2 + (p[1] - w[1]) ** 2 + (p[2] - w[2]) ** 2)
-                    out[k] = max(out[k], moved / dt[k])
+                    out[k] = max(out[k], _moved(pose[k, b], before[k, b], points[j]) / dt[k])
     return out
