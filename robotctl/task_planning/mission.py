@@ -101,8 +101,8 @@ class Mission:
         experience = Experience(frozenset(given_up | self._blocked), tuple(self._bad_spots))
         self.plan = plan_task(state, self.goals, self.context, experience)
         self.appraisal = appraise(self.plan, ATTEMPTS)
-        # What is out of reach now may be reachable once the rest is done: then an incomplete plan is worth starting.
-        worthwhile = self.appraisal.acceptable or bool(self._blocked)
+        # An incomplete plan is not begun, but it is carried on with: the rest may come within reach again.
+        worthwhile = self.appraisal.acceptable or (not self.plan.complete and bool(self.attempts))
         if not self.plan.steps or not worthwhile:
             self.ended = "given up" if self.attempts else "refused"
             self.reason = self.plan.reason or (

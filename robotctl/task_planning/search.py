@@ -24,7 +24,7 @@ FAILURE_PRICE = 20.0  # seconds that a failed skill costs, about one more attemp
 TRAVEL = 2.0  # seconds per metre between one hand position and the next [s/m]
 GREED = 2.0  # weight of the heuristic: the plan costs at most this times the best (weighted A*, Pohl 1970)
 SPOTS = 3  # nearest free spots considered for one object
-SAME_SPOT = 0.02  # spots closer than this are the same [m]
+SAME_SPOT = 0.06  # a spot nearer than this to one that failed is not tried again [m]
 MAX_EXPANSIONS = 4000
 
 
@@ -44,7 +44,7 @@ class SkillStep:
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """The cheapest found sequence of skills that meets the objective; `complete` is False if none was found."""
+    """The cheapest sequence found that meets the objective, or (`complete` False) as many of its goals as possible."""
 
     steps: tuple[SkillStep, ...]
     complete: bool
@@ -92,7 +92,7 @@ def plan_task(
     order = itertools.count()
     frontier = [(0.0, next(order), 0.0, start)]
     settled: dict[tuple[object, ...], float] = {}
-    best = start
+    best, fewest = start, len(goals) + 1
     for _ in range(MAX_EXPANSIONS):
         if not frontier:
             break
@@ -104,8 +104,8 @@ def plan_task(
         if settled.get(key, np.inf) <= cost:
             continue
         settled[key] = cost
-        if len(node.steps) > len(best.steps):
-            best = node
+        if node.held is None and len(open_goals) < fewest:
+            best, fewest = node, len(open_goals)
         for step, successor in _successors(node, open_goals, state, context, chances, experience):
             travel = TRAVEL * float(np.linalg.norm(successor.hand - node.hand))
             price = step.duration + travel - FAILURE_PRICE * np.log(max(step.success_probability, 1e-3))
