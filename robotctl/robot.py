@@ -140,22 +140,21 @@ class RobotModel:
         return forward(q)
 
     def sphere_motion(self, q: Array, dq: Array) -> tuple[Array, Array, Array, Array]:
-        """Each sphere's centre, its velocity, its angular velocity, (n, S, 3), and the hand's rotation (n, 3, 3)."""
+        """Of every sphere: centre and its velocity (n, S, 3), turning speed (n, S); the hand's rotation (n, 3, 3)."""
         xp = namespace(q)
         rotation, origin = forward(q)
         v0, omega = frame_twists(rotation, origin, dq)
         frame = self.spheres.frame
         offset = xp.asarray(self.spheres.offset)
         center = origin[:, frame] + (rotation[:, frame] @ offset[:, :, None])[..., 0]
-        turning = omega[:, frame]
-        return center, v0[:, frame] + cross(turning, center), turning, rotation[:, HAND]
+        return center, v0[:, frame] + cross(omega[:, frame], center), norm(omega, 1e-9)[:, frame], rotation[:, HAND]
 
     def sweep(self, trajectory: Trajectory) -> Sweep:
         """Every sphere and every human capsule of the trajectory, grown by its bounds."""
         xp = namespace(trajectory.states)
-        center, velocity, omega, hand_rotation = self.sphere_motion(trajectory.q, trajectory.dq)
+        center, velocity, turning, hand_rotation = self.sphere_motion(trajectory.q, trajectory.dq)
         radius = xp.asarray(self.spheres.radius)
-        speed = norm(velocity, 1e-9) + norm(omega, 1e-9) * radius + trajectory.speed_bound[:, None]
+        speed = norm(velocity, 1e-9) + turning * radius + trajectory.speed_bound[:, None]
         keypoints, bound = trajectory.keypoints, trajectory.keypoint_bound
         steps = keypoints.shape[0]
         grown = xp.maximum(bound[:, :, CAPSULE_A], bound[:, :, CAPSULE_B]) + xp.asarray(CAPSULE_RADIUS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robotctl.geometry import namespace, point_box_distance
+from robotctl.geometry import namespace, norm
 from robotctl.guardrails.guardrail import Array, Header, parts
 from robotctl.robot import RobotModel
 from robotctl.trajectory import Sweep
@@ -23,12 +23,18 @@ class Boxes:
 
 def box_margin(sweep: Sweep, spheres: np.ndarray, boxes: Boxes, distance: float) -> Array:
     """Sphere surface to box surface minus `distance`, (H+1, S' * B) [m]."""
-    xp = namespace(sweep.center)
-    gap = point_box_distance(
-        sweep.center[:, spheres, None], xp.asarray(boxes.center), xp.asarray(boxes.rotation), xp.asarray(boxes.half)
-    )
-    gap = gap - sweep.radius[:, spheres, None] - distance
-    return gap.reshape(gap.shape[0], -1)
+    center = sweep.center[:, spheres]
+    steps, n = center.shape[0], len(boxes.center)
+    if n == 0:
+        return center[:, :0, 0]
+    # Signed box distance (geometry.point_box_distance) with R^T (p - c) as one product over all pairs.
+    xp = namespace(center)
+    turn = xp.asarray(boxes.rotation.transpose(1, 0, 2).reshape(3, 3 * n))
+    origin = xp.asarray(np.einsum("bi,bij->bj", boxes.center, boxes.rotation))
+    outside = xp.abs((center.reshape(-1, 3) @ turn).reshape(-1, n, 3) - origin) - xp.asarray(boxes.half)
+    gap = norm(xp.maximum(outside, 0.0), 1e-9) + xp.minimum(xp.max(outside, axis=-1), 0.0)
+    gap = gap.reshape(*center.shape[:2], n) - (sweep.radius[:, spheres, None] + distance)
+    return gap.reshape(steps, -1)
 
 
 @dataclass(frozen=True)

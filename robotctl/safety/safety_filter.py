@@ -90,6 +90,14 @@ class SafetyFilter:
         fraction = min((g.fraction for g in self._guardrails if isinstance(g, JointLimits)), default=LIMIT_SHARE)
         self._speed_limit = DQ_MAX * fraction * (1.0 - 1e-9)
         self._acceleration_limit = BRAKE * fraction * (1.0 - 1e-9)
+        self._box_low: dict[int, np.ndarray] = {}  # axis-aligned bounds (B, 3) of the boxes of each guardrail
+        self._box_high: dict[int, np.ndarray] = {}
+        for guardrail in self._guardrails:
+            if isinstance(guardrail, Clearance | KeepOut):
+                boxes = guardrail.boxes
+                extent = (np.abs(boxes.rotation) * boxes.half[:, None, :]).sum(axis=-1)
+                self._box_low[id(guardrail)] = boxes.center - extent
+                self._box_high[id(guardrail)] = boxes.center + extent
         # Beyond this distance to people every speed limit has reached its ceiling.
         self._horizon = max(
             (g.radius + g.v_max / g.slope for g in self._guardrails if isinstance(g, Separation | BladeSpeed)),
@@ -148,8 +156,10 @@ class SafetyFilter:
             robot, self._lever, state.robot, paths, state.people, state.time, self._assumptions, self._horizon
         )
         rows = []
+        low, high = tube.bounds()
         for guardrail in in_force(self._guardrails, state.robot.held, skill):
-            guardrail = _nearby(guardrail, tube)
+            if isinstance(guardrail, Clearance | KeepOut):
+                guardrail = _nearby(guardrail, self._box_low[id(guardrail)] - high, low - self._box_high[id(guardrail)])
             rows.append((guardrail, guardrail.margin(tube.sweep, robot)))
         return [self._judge(robot, tube, span, rows) for span in tube.spans]
 
@@ -255,17 +265,14 @@ def _reserved(guardrail: Guardrail) -> Guardrail:
     return guardrail
 
 
-def _nearby(guardrail: Guardrail, tube: Tube) -> Guardrail:
-    """The guardrail with only those boxes that can be within NEAR of the tube."""
-    if not isinstance(guardrail, Clearance | KeepOut):
-        return guardrail
+def _nearby(guardrail: Clearance | KeepOut, above: np.ndarray, below: np.ndarray) -> Clearance | KeepOut:
+    """The guardrail with only those boxes that can be within NEAR of the tube.
+
+    above, below (B, 3): gap between the axis-aligned bounds of box and tube on either side [m].
+    """
+    reach = NEAR + (guardrail.distance if isinstance(guardrail, Clearance) else 0.0)
+    near = np.flatnonzero(np.maximum(above, below).max(axis=1) <= reach)
     boxes = guardrail.boxes
-    sweep = tube.sweep
-    reach = sweep.radius.max() + NEAR + getattr(guardrail, "distance", 0.0)
-    low, high = sweep.center.min(axis=(0, 1)) - reach, sweep.center.max(axis=(0, 1)) + reach
-    extent = (np.abs(boxes.rotation) * boxes.half[:, None, :]).sum(axis=-1)  # of the axis-aligned box around each
-    apart = (boxes.center - extent > high) | (boxes.center + extent < low)
-    near = ~apart.any(axis=1)
     return replace(guardrail, boxes=Boxes(boxes.center[near], boxes.rotation[near], boxes.half[near]))
 
 

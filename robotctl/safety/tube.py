@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULE_RADIUS, KEYPOINT_PART
+from robotctl.geometry import norm
 from robotctl.guardrails.guardrail import Assumptions
 from robotctl.robot import ARM_OFFSETS, HAND, N_FRAMES, T_LINK7_HAND, RobotModel
 from robotctl.safety.brake import reference_path
@@ -40,6 +41,12 @@ class Tube:
     motion: np.ndarray  # (n, S) share of the radii that is motion between samples [m]
     turn: np.ndarray  # (n, 1) share of the rotation bound that is motion between samples [rad]
     spans: tuple[slice, ...]  # rows of each candidate
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Corners low, high (3,) of an axis-aligned box around everything the robot may sweep."""
+        center = self.sweep.center.reshape(-1, 3)
+        reach = self.sweep.radius.max()
+        return center.min(axis=0) - reach, center.max(axis=0) + reach
 
     def at_samples(self) -> Sweep:
         """The sweep without the motion between samples."""
@@ -94,22 +101,36 @@ def _human_distance(
     only over the capsules that can be nearer than `horizon` at all. NaN stays NaN.
     """
     n, s = radius.shape
-    middle = center.reshape(-1, 3).mean(axis=0)
-    robot_size = np.sqrt(((center - middle) ** 2).sum(axis=-1)).max() + radius.max()
+    points = center.reshape(-1, 3)
+    middle = points.mean(axis=0)
+    points = points - middle
+    squares = (points * points).sum(axis=1)
+    robot_size = np.sqrt(squares.max()) + radius.max()
+    a, b = a - middle, b - middle
     segment = b - a
     length2 = (segment * segment).sum(axis=1)
-    apart = np.sqrt((((a + b) * 0.5 - middle) ** 2).sum(axis=1)) - 0.5 * np.sqrt(length2) - grown.max(axis=0)
+    half_way = a + 0.5 * segment
+    apart = np.sqrt((half_way * half_way).sum(axis=1)) - 0.5 * np.sqrt(length2) - grown.max(axis=0)
     near = ~(apart - robot_size >= horizon)
     if not near.any():
         return np.full((n, s), np.inf)
-    a, segment, grown = a[near] - middle, segment[near], grown[:, near]
-    length2 = np.maximum(length2[near], 1e-12)
-    points = (center - middle).reshape(-1, 3)
-    along = points @ segment.T - (a * segment).sum(axis=1)  # (p - a).ab
-    t = np.clip(along / length2, 0.0, 1.0)
-    squared = points @ (-2.0 * a.T) + (a * a).sum(axis=1) + (points * points).sum(axis=1)[:, None]
-    squared += t * (t * length2 - 2.0 * along)
-    distance = np.sqrt(np.maximum(squared, 0.0)).reshape(n, s, -1) - grown[:, None]
+    a, segment, grown, length2 = a[near], segment[near], grown[:, near], np.maximum(length2[near], 1e-12)
+    # |p - a - t (b - a)|^2 = |p - a|^2 - 2 t (p - a).(b - a) + t^2 |b - a|^2, every product over all pairs at once
+    along = points @ segment.T
+    along -= (a * segment).sum(axis=1)
+    t = along / length2
+    np.maximum(t, 0.0, out=t)
+    np.minimum(t, 1.0, out=t)
+    squared = points @ (-2.0 * a.T)
+    squared += (a * a).sum(axis=1)
+    squared += squares[:, None]
+    along *= -2.0
+    along += t * length2
+    along *= t
+    squared += along
+    np.maximum(squared, 0.0, out=squared)
+    distance = np.sqrt(squared, out=squared).reshape(n, s, -1)
+    distance -= grown[:, None]
     return distance.min(axis=-1) - radius
 
 
@@ -138,23 +159,30 @@ def worst_case(
     after, before = np.arange(1, n + 1), np.arange(-1, n - 1)
     after[ends - 1], before[starts] = ends - 1, starts
 
-    center, velocity, omega, hand_rotation = robot.sphere_motion(q, dq)
+    center, velocity, turning_speed, hand_rotation = robot.sphere_motion(q, dq)
     turning = np.abs(dq[:, 2:])
     turning = np.maximum(turning, turning[after])
     total, change = turning.sum(axis=1), np.abs(ddq[:, 2:]).sum(axis=1)
     third = (SPACING * SPACING / 8.0) * (3.0 * change + total * total)  # times L.|dq| is the bend
-    bend = (turning @ lever.T) * third[:, None]
+    bend = turning @ lever.T
+    bend *= third[:, None]
     bend = np.maximum(bend, bend[before])
 
     def between(speed: np.ndarray) -> np.ndarray:
         """Highest interpolated speed within REACH of each sample."""
-        return 0.5 * (speed + np.maximum(np.maximum(speed[after], speed[before]), speed))
+        highest = np.maximum(speed[after], speed[before])
+        np.maximum(highest, speed, out=highest)
+        highest += speed
+        highest *= 0.5
+        return highest
 
-    center_speed = np.sqrt((velocity * velocity).sum(axis=-1))
-    turning_speed = np.sqrt((omega * omega).sum(axis=-1))
     radius = robot.spheres.radius
-    speed = between(center_speed + turning_speed * radius) + bend + assumptions.tracking_speed_error
-    motion = REACH * (between(center_speed) + bend)
+    center_speed = norm(velocity)
+    speed = between(center_speed + turning_speed * radius)
+    speed += bend + assumptions.tracking_speed_error
+    motion = between(center_speed)
+    motion += bend
+    motion *= REACH
     hand_bend = np.maximum(total * third, (total * third)[before])
     turn = REACH * (between(turning_speed[:, _first_of_hand(robot)]) + hand_bend)[:, None]
     grip = np.array([assumptions.object_error if part in ("held", "blade") else 0.0 for part in robot.spheres.part])
