@@ -1,0 +1,176 @@
+"""What a plan should achieve: the hand at its pose, the joints near their guide, little effort.
+
+With e the position error [m] and theta the angle between hand and goal, per knot (the last one counts more):
+
+    pose      = w_p/2 |e|^2 + w_r (1 - cos theta)          (1 - cos theta = |R - R*|_F^2 / 4: smooth at any angle)
+    posture   = 1/2 sum_j w_j (q_j - q*_j)^2
+    velocity  = 1/2 w_v sum_j (dq_j / DQ_MAX_j)^2
+    effort    = 1/2 w_u sum_j (u_j / DDQ_MAX_j)^2
+
+near = 1 / (1 + error^2 / NEAR^2) blends posture into pose; it is held fixed during one SQP iteration. The Hessian
+of the pose term is the Gauss-Newton one (Nocedal and Wright 2006, ch. 10): w_p J_v' J_v + w_r J_w' J_w.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from robotctl.objectives.reach import ReachGoal
+from robotctl.planning.kernels import cross, frames
+from robotctl.robot import DDQ_MAX, DQ_MAX, HAND, N_FRAMES, TCP
+
+POSITION = 20.0  # w_p [1/m^2]
+ROTATION = 4.0  # w_r [1]
+POSTURE = np.array([6.0, 6.0, 3.0, *[2.0] * 7])  # w_j [1/m^2, 1/rad^2]
+POSTURE_FLOOR = 0.01  # share of the posture term that stays at the goal, against drift of the redundant joints
+POSE_FLOOR = 0.05  # share of the pose term far away
+VELOCITY = 0.02
+EFFORT = 0.004
+TERMINAL = 5.0  # weight of the last knot
+NEAR = 0.35  # pose error at which posture and pose weigh the same [m; a radian counts as 0.3 m]
+RADIAN = 0.3  # [m]
+
+EFFORT_WEIGHT = EFFORT / DDQ_MAX**2
+VELOCITY_WEIGHT = VELOCITY / DQ_MAX**2
+
+
+@njit(cache=True)
+def _pose(q, position, rotation, w_position, w_rotation, derivatives):
+    """Error^2, cost, gradient and Gauss-Newton Hessian of the pose term at q (T, 10)."""
+    T = len(q)
+    error2, cost = np.zeros(T), np.zeros(T)
+    gradient, hessian = np.zeros((T, 10)), np.zeros((T, 10, 10))
+    R, o = np.empty((N_FRAMES, 3, 3)), np.empty((N_FRAMES, 3))
+    linear, turning = np.zeros((3, 10)), np.zeros((3, 10))
+    tip, e, torque = np.empty(3), np.empty(3), np.empty(3)
+    for k in range(T):
+        frames(q[k], R, o)
+        for i in range(3):
+            tip[i] = o[HAND, i] + R[HAND, i, 2] * TCP[2]
+            e[i] = tip[i] - position[i]
+        trace = 0.0
+        torque[:] = 0.0
+        for c in range(3):
+            a0, a1, a2 = R[HAND, 0, c], R[HAND, 1, c], R[HAND, 2, c]
+            b0, b1, b2 = rotation[0, c], rotation[1, c], rotation[2, c]
+            trace += a0 * b0 + a1 * b1 + a2 * b2
+            t0, t1, t2 = cross(a0, a1, a2, b0, b1, b2)
+            torque[0] -= 0.5 * t0
+            torque[1] -= 0.5 * t1
+            torque[2] -= 0.5 * t2
+        turned = 0.5 * (3.0 - trace)  # 1 - cos theta
+        square = e[0] * e[0] + e[1] * e[1] + e[2] * e[2]
+        cost[k] = 0.5 * w_position * square + w_rotation * turned
+        error2[k] = (square if w_position > 0 else 0.0) + (2.0 * RADIAN**2 * turned if w_rotation > 0 else 0.0)
+        if not derivatives:
+            continue
+        linear[0, 0] = linear[1, 1] = 1.0
+        for i in range(8):
+            z0, z1, z2 = R[i, 0, 2], R[i, 1, 2], R[i, 2, 2]
+            linear[0, 2 + i], linear[1, 2 + i], linear[2, 2 + i] = cross(
+                z0, z1, z2, tip[0] - o[i, 0], tip[1] - o[i, 1], tip[2] - o[i, 2]
+            )
+            turning[0, 2 + i], turning[1, 2 + i], turning[2, 2 + i] = z0, z1, z2
+        for i in range(10):
+            for d in range(3):
+                gradient[k, i] += w_position * linear[d, i] * e[d] + w_rotation * turning[d, i] * torque[d]
+            for j in range(i + 1):
+                h = 0.0
+                for d in range(3):
+                    h += w_position * linear[d, i] * linear[d, j] + w_rotation * turning[d, i] * turning[d, j]
+                hessian[k, i, j] = hessian[k, j, i] = h
+    return error2, cost, gradient, hessian
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """The cost about a trajectory, knots 1..H."""
+
+    gradient: np.ndarray  # (H, 20)
+    hessian: np.ndarray  # (H, 20, 20)
+
+
+class ReachCost:
+    """The cost of a trajectory for one goal."""
+
+    def __init__(self, goal: ReachGoal, horizon: int) -> None:
+        self._position = np.zeros(3) if goal.position is None else np.asarray(goal.position, float)
+        self._rotation = np.eye(3) if goal.rotation is None else np.ascontiguousarray(goal.rotation, dtype=float)
+        self._w_position = 0.0 if goal.position is None else POSITION
+        self._w_rotation = 0.0 if goal.rotation is None else ROTATION
+        self._has_pose = goal.position is not None or goal.rotation is not None
+        self._guide = None if goal.q is None else np.asarray(goal.q, float)
+        self._share = np.ones(horizon)
+        self._share[-1] = TERMINAL
+
+    def weights(self, q_real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (H,) of pose and posture at knots 1..H, from how near each knot is to the goal."""
+        near = np.ones(len(q_real) - 1)
+        if self._guide is not None:
+            if self._has_pose:
+                error2 = _pose(q_real[1:], self._position, self._rotation, self._w_position, self._w_rotation, False)[0]
+                near = 1.0 / (1.0 + error2 / NEAR**2)
+            else:
+                near[:] = 0.0
+        far = 1.0 - near + POSTURE_FLOOR if self._guide is not None else np.zeros_like(near)
+        return self._share * (POSE_FLOOR + (1.0 - POSE_FLOOR) * near), self._share * far
+
+    def error(self, q: np.ndarray) -> float:
+        """Distance of joints q (10,) to the goal; a radian of the hand or of the guide counts as RADIAN metres."""
+        total = 0.0
+        if self._has_pose:
+            total = float(
+                np.sqrt(_pose(q[None], self._position, self._rotation, self._w_position, self._w_rotation, False)[0][0])
+            )
+        elif self._guide is not None:
+            total = float(np.linalg.norm((q - self._guide) * np.sqrt(POSTURE / POSTURE[0])))
+        return total
+
+    def terms(
+        self, q: np.ndarray, dq: np.ndarray, q_real: np.ndarray, u: np.ndarray, weights: tuple[np.ndarray, np.ndarray]
+    ) -> dict[str, float]:
+        """Cost by term of a trajectory: reference q, dq and real positions (H+1, 10), accelerations u (H, 10)."""
+        pose = posture = 0.0
+        if self._has_pose:
+            cost = _pose(q_real[1:], self._position, self._rotation, self._w_position, self._w_rotation, False)[1]
+            pose = float(weights[0] @ cost)
+        if self._guide is not None:
+            posture = float(weights[1] @ (0.5 * ((q[1:] - self._guide) ** 2) @ POSTURE))
+        return {
+            "pose": pose,
+            "posture": posture,
+            "velocity": float(0.5 * (dq[1:] ** 2 @ VELOCITY_WEIGHT).sum()),
+            "effort": float(0.5 * (u**2 @ EFFORT_WEIGHT).sum()),
+        }
+
+    def expand(
+        self,
+        q: np.ndarray,
+        dq: np.ndarray,
+        q_real: np.ndarray,
+        chain: np.ndarray | None,
+        weights: tuple[np.ndarray, np.ndarray],
+    ) -> Expansion:
+        """Gradient and Gauss-Newton Hessian; chain (H, 10, 20) = d q_real / d (q, dq), None for the identity."""
+        h = len(q) - 1
+        gradient, hessian = np.zeros((h, 20)), np.zeros((h, 20, 20))
+        if self._has_pose:
+            _, _, g, b = _pose(q_real[1:], self._position, self._rotation, self._w_position, self._w_rotation, True)
+            g, b = weights[0][:, None] * g, weights[0][:, None, None] * b
+            if chain is None:
+                gradient[:, :10], hessian[:, :10, :10] = g, b
+            else:
+                gradient[:] = np.einsum("hi,hij->hj", g, chain)
+                hessian[:] = chain.transpose(0, 2, 1) @ b @ chain
+        diagonal = np.arange(20)
+        curvature = np.full((h, 20), 1e-6)
+        if self._guide is not None:
+            gradient[:, :10] += weights[1][:, None] * POSTURE * (q[1:] - self._guide)
+            curvature[:, :10] += weights[1][:, None] * POSTURE
+        gradient[:, 10:] += VELOCITY_WEIGHT * dq[1:]
+        curvature[:, 10:] += VELOCITY_WEIGHT
+        hessian[:, diagonal, diagonal] += curvature
+        return Expansion(gradient, hessian)

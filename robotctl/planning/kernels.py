@@ -1,0 +1,193 @@
+"""Kinematics in numba: frames, velocities and their derivatives for one configuration at a time.
+
+The same robot as robotctl.robot, written as loops. Turning joint i (0 the yaw, 1..7 the arm) has axis z_i through
+o_i and moves every frame f >= i. With w_i the sum of z_m dq_m over m <= i, and v_i(p) the velocity that base and
+joints m <= i give a point p, the velocity of a point p of frame f is v_f(p) and
+
+    d p / d q_i = z_i x (p - o_i)
+    d v / d q_i = w_i x (z_i x (p - o_i)) + z_i x (v_f(p) - v_i(p))      (what lies behind joint i turns with it)
+    d w / d q_i = z_i x (w_f - w_i).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from robotctl.robot import ARM_OFFSETS, HAND, N_FRAMES, T_LINK7_HAND
+
+JOINTS = 10
+TURNING = 8  # the yaw and arm 1..7: joint 2 + i turns about the z axis of frame i
+
+_ROLL = np.array([0.0, -1.0, 1.0, 1.0, -1.0, 1.0, 1.0])  # sign of each arm joint's quarter turn about x, 0 none
+_SHIFT = ARM_OFFSETS[:, :3, 3].copy()
+_HAND_ROTATION = T_LINK7_HAND[:3, :3].copy()
+_HAND_SHIFT = float(T_LINK7_HAND[2, 3])
+
+
+@njit(cache=True, inline="always")
+def cross(a0, a1, a2, b0, b1, b2):
+    """a x b by components."""
+    return a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0
+
+
+@njit(cache=True)
+def frames(q, rotation, origin):
+    """Fill rotation (9, 3, 3) and origin (9, 3) of every frame in the world, for q (10,)."""
+    c, s = np.cos(q[2]), np.sin(q[2])
+    x0, x1, x2 = c, s, 0.0
+    y0, y1, y2 = -s, c, 0.0
+    z0, z1, z2 = 0.0, 0.0, 1.0
+    p0, p1, p2 = q[0], q[1], 0.0
+    for f in range(HAND):
+        if f > 0:
+            d0, d1, d2 = _SHIFT[f - 1, 0], _SHIFT[f - 1, 1], _SHIFT[f - 1, 2]
+            p0 += d0 * x0 + d1 * y0 + d2 * z0
+            p1 += d0 * x1 + d1 * y1 + d2 * z1
+            p2 += d0 * x2 + d1 * y2 + d2 * z2
+            roll = _ROLL[f - 1]
+            if roll != 0.0:  # a quarter turn about x: (y, z) -> (z, -y) or (-z, y)
+                y0, y1, y2, z0, z1, z2 = roll * z0, roll * z1, roll * z2, -roll * y0, -roll * y1, -roll * y2
+            c, s = np.cos(q[2 + f]), np.sin(q[2 + f])
+            x0, x1, x2, y0, y1, y2 = (
+                c * x0 + s * y0, c * x1 + s * y1, c * x2 + s * y2,
+                c * y0 - s * x0, c * y1 - s * x1, c * y2 - s * x2,
+            )  # fmt: skip
+        rotation[f, 0, 0], rotation[f, 1, 0], rotation[f, 2, 0] = x0, x1, x2
+        rotation[f, 0, 1], rotation[f, 1, 1], rotation[f, 2, 1] = y0, y1, y2
+        rotation[f, 0, 2], rotation[f, 1, 2], rotation[f, 2, 2] = z0, z1, z2
+        origin[f, 0], origin[f, 1], origin[f, 2] = p0, p1, p2
+    for i in range(3):
+        for j in range(3):
+            total = 0.0
+            for k in range(3):
+                total += rotation[HAND - 1, i, k] * _HAND_ROTATION[k, j]
+            rotation[HAND, i, j] = total
+        origin[HAND, i] = origin[HAND - 1, i] + _HAND_SHIFT * rotation[HAND - 1, i, 2]
+
+
+@njit(cache=True)
+def twists(rotation, origin, dq, omega, v0):
+    """Fill omega (8, 3) = w_i and v0 (8, 3), the velocity that base and joints up to i give the world's origin."""
+    w0, w1, w2 = 0.0, 0.0, 0.0
+    u0, u1, u2 = dq[0], dq[1], 0.0
+    for i in range(TURNING):
+        rate = dq[2 + i]
+        z0, z1, z2 = rotation[i, 0, 2], rotation[i, 1, 2], rotation[i, 2, 2]
+        m0, m1, m2 = cross(origin[i, 0], origin[i, 1], origin[i, 2], z0, z1, z2)
+        w0, w1, w2 = w0 + rate * z0, w1 + rate * z1, w2 + rate * z2
+        u0, u1, u2 = u0 + rate * m0, u1 + rate * m1, u2 + rate * m2
+        omega[i, 0], omega[i, 1], omega[i, 2] = w0, w1, w2
+        v0[i, 0], v0[i, 1], v0[i, 2] = u0, u1, u2
+
+
+@njit(cache=True)
+def place(rotation, origin, frame, offset, out):
+    """World position of a point given in a frame."""
+    for i in range(3):
+        out[i] = origin[frame, i] + (
+            rotation[frame, i, 0] * offset[0] + rotation[frame, i, 1] * offset[1] + rotation[frame, i, 2] * offset[2]
+        )
+
+
+@njit(cache=True)
+def velocity(omega, v0, frame, point, out):
+    """Velocity of a point fixed to a frame."""
+    i = min(frame, TURNING - 1)
+    c0, c1, c2 = cross(omega[i, 0], omega[i, 1], omega[i, 2], point[0], point[1], point[2])
+    out[0], out[1], out[2] = v0[i, 0] + c0, v0[i, 1] + c1, v0[i, 2] + c2
+
+
+@njit(cache=True)
+def add_point_gradient(rotation, origin, frame, point, weight, out):
+    """out[j] += weight . d point / d q_j, for a point fixed to a frame; out (10,)."""
+    out[0] += weight[0]
+    out[1] += weight[1]
+    for i in range(min(frame, TURNING - 1) + 1):
+        j0, j1, j2 = cross(
+            rotation[i, 0, 2], rotation[i, 1, 2], rotation[i, 2, 2],
+            point[0] - origin[i, 0], point[1] - origin[i, 1], point[2] - origin[i, 2],
+        )  # fmt: skip
+        out[2 + i] += weight[0] * j0 + weight[1] * j1 + weight[2] * j2
+
+
+@njit(cache=True)
+def add_velocity_gradient(rotation, origin, omega, v0, frame, point, vel, weight, out):
+    """out[j] += weight . d v / d q_j for the velocity of a point fixed to a frame. (d v / d dq is d p / d q.)"""
+    for i in range(min(frame, TURNING - 1) + 1):
+        z0, z1, z2 = rotation[i, 0, 2], rotation[i, 1, 2], rotation[i, 2, 2]
+        j0, j1, j2 = cross(z0, z1, z2, point[0] - origin[i, 0], point[1] - origin[i, 1], point[2] - origin[i, 2])
+        w0, w1, w2 = omega[i, 0], omega[i, 1], omega[i, 2]
+        c0, c1, c2 = cross(w0, w1, w2, point[0], point[1], point[2])
+        d0, d1, d2 = cross(
+            z0, z1, z2, vel[0] - v0[i, 0] - c0, vel[1] - v0[i, 1] - c1, vel[2] - v0[i, 2] - c2
+        )  # fmt: skip
+        e0, e1, e2 = cross(w0, w1, w2, j0, j1, j2)
+        out[2 + i] += weight[0] * (d0 + e0) + weight[1] * (d1 + e1) + weight[2] * (d2 + e2)
+
+
+@njit(cache=True)
+def add_turning_gradient(rotation, omega, frame, weight, out_q, out_dq):
+    """out += weight . d w / d q and weight . d w / d dq for the angular velocity w of a frame."""
+    f = min(frame, TURNING - 1)
+    for i in range(f + 1):
+        z0, z1, z2 = rotation[i, 0, 2], rotation[i, 1, 2], rotation[i, 2, 2]
+        d0, d1, d2 = cross(
+            z0, z1, z2, omega[f, 0] - omega[i, 0], omega[f, 1] - omega[i, 1], omega[f, 2] - omega[i, 2]
+        )  # fmt: skip
+        out_q[2 + i] += weight[0] * d0 + weight[1] * d1 + weight[2] * d2
+        out_dq[2 + i] += weight[0] * z0 + weight[1] * z1 + weight[2] * z2
+
+
+@njit(cache=True)
+def box_gap(point, center, rotation, half, normal):
+    """Signed distance of a point to a solid box; fills its gradient with respect to the point, `normal` (3,).
+
+    The same formula as robotctl.geometry.point_box_distance.
+    """
+    d0, d1, d2 = point[0] - center[0], point[1] - center[1], point[2] - center[2]
+    outside2 = 1e-18
+    deepest, axis = -np.inf, 0
+    g0, g1, g2 = 0.0, 0.0, 0.0
+    for i in range(3):
+        local = rotation[0, i] * d0 + rotation[1, i] * d1 + rotation[2, i] * d2
+        beyond = abs(local) - half[i]
+        sign = 1.0 if local >= 0.0 else -1.0
+        if beyond > deepest:
+            deepest, axis = beyond, i
+            n0, n1, n2 = sign * rotation[0, i], sign * rotation[1, i], sign * rotation[2, i]
+        if beyond > 0.0:
+            outside2 += beyond * beyond
+            g0 += sign * beyond * rotation[0, i]
+            g1 += sign * beyond * rotation[1, i]
+            g2 += sign * beyond * rotation[2, i]
+    outside = np.sqrt(outside2)
+    if deepest > 0.0:
+        normal[0], normal[1], normal[2] = g0 / outside, g1 / outside, g2 / outside
+        return outside
+    normal[0], normal[1], normal[2] = n0, n1, n2
+    return outside + deepest
+
+
+@njit(cache=True)
+def segment_gap(point, a, b, normal):
+    """Distance of a point to a segment; fills its gradient with respect to the point, `normal` (3,)."""
+    e0, e1, e2 = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    d0, d1, d2 = point[0] - a[0], point[1] - a[1], point[2] - a[2]
+    length2 = e0 * e0 + e1 * e1 + e2 * e2
+    t = (d0 * e0 + d1 * e1 + d2 * e2) / (length2 if length2 > 1e-12 else 1.0)
+    t = min(max(t, 0.0), 1.0)
+    d0, d1, d2 = d0 - t * e0, d1 - t * e1, d2 - t * e2
+    distance = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2 + 1e-18)
+    normal[0], normal[1], normal[2] = d0 / distance, d1 / distance, d2 / distance
+    return distance
+
+
+@njit(cache=True)
+def forward_batch(q):
+    """Rotation (n, 9, 3, 3) and origin (n, 9, 3) for q (n, 10)."""
+    n = len(q)
+    rotation, origin = np.empty((n, N_FRAMES, 3, 3)), np.empty((n, N_FRAMES, 3))
+    for k in range(n):
+        frames(q[k], rotation[k], origin[k])
+    return rotation, origin

@@ -1,0 +1,457 @@
+"""The guardrails' margins along a trajectory, tightened, with gradients: the inequality rows of the optimizer.
+
+Every row is evaluated at every knot; only the K most critical of each group and knot are linearised (constraint
+generation, robotctl.planning.trajectory_optimizer). Two groups share one slack variable each per knot: PLACE
+(where things are, [m]) and MOTION (how fast they move near people, [m/s]). With every tightening zero a row is
+exactly the guardrail's margin, which the tests check against `guardrail.margin` and its jax gradient.
+
+Tightening, with p a sphere's centre, v its velocity, n the gradient of a distance, rate = n . v, and T the
+duration of the safety filter's brake, T = max_j |dq_j| / BRAKE_j:
+
+    gap    -> gap - position bound - reach |v| + min(rate max(spread, T/2 + lead), -rate spread)
+              a convex obstacle's distance grows at least by n . dp, so this holds between the knots, and a brake
+              that starts at the knot ends before the obstacle
+    allowed-> max(allowed(d - v_part latency) - speed bound, 0) - speed
+              >= 0 at speed 0, whatever people do: standing still is always safe
+    stop   -> max(d - v_part latency - radius - bound/slope, 0) - v_part T - speed T / 2, times slope
+              when the brake from here ends, people at their assumed speed still leave the robot its distance
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from robotctl.planning.kernels import (
+    add_point_gradient,
+    add_turning_gradient,
+    add_velocity_gradient,
+    box_gap,
+    frames,
+    place,
+    segment_gap,
+    twists,
+    velocity,
+)
+from robotctl.robot import HAND, N_FRAMES
+
+PLACE, MOTION = 0, 1  # groups of rows
+BOX, BALL, PAIR, TILT, ALLOWED, STOP = range(6)  # kinds of rows
+HORIZON_PLACE = 0.4  # [m] rows with more slack than this stay out of the QP
+HORIZON_MOTION = 1.5  # [m/s]
+EPSILON2 = 1e-18  # as in the guardrails: keeps the gradient of a speed finite at rest
+
+
+class Body(NamedTuple):
+    """The robot's spheres (S)."""
+
+    frame: np.ndarray  # (S,) int
+    offset: np.ndarray  # (S, 3) [m]
+    radius: np.ndarray  # (S,) [m]
+    slack: np.ndarray  # (S,) how far a sphere may be from where the hand holds it [m]
+
+
+class People(NamedTuple):
+    """Human capsules (C) at the knots (T)."""
+
+    a: np.ndarray  # (T, C, 3) [m]
+    b: np.ndarray  # (T, C, 3) [m]
+    radius: np.ndarray  # (T, C) body radius + bound of the prediction [m]
+    speed: np.ndarray  # (C,) assumed top speed [m/s]
+
+
+class Solids(NamedTuple):
+    """Boxes (B) and the distance each sphere must keep from each."""
+
+    center: np.ndarray  # (B, 3)
+    rotation: np.ndarray  # (B, 3, 3) world from box
+    half: np.ndarray  # (B, 3)
+    required: np.ndarray  # (S, B) [m]; -inf: this pair does not matter
+    owner: np.ndarray  # (B,) int, column of `worst`
+
+
+class Balls(NamedTuple):
+    """Spheres of other objects (n), and the distance each of the robot's spheres must keep."""
+
+    center: np.ndarray  # (n, 3)
+    radius: np.ndarray  # (n,)
+    required: np.ndarray  # (S, n) [m]; -inf: does not matter
+    owner: int
+
+
+class Pairs(NamedTuple):
+    """Pairs of the robot's own spheres that must stay apart."""
+
+    first: np.ndarray  # (m,) int
+    second: np.ndarray  # (m,) int
+    owner: int
+
+
+class Motion(NamedTuple):
+    """Speed limits that grow with the distance to people (M)."""
+
+    radius: np.ndarray  # (M,) [m]
+    slope: np.ndarray  # (M,) [1/s]
+    v_max: np.ndarray  # (M,) [m/s]
+    concerns: np.ndarray  # (M, S) bool
+    monitors: np.ndarray  # (M,) bool: False for a plain ceiling that does not look at people
+    owner: np.ndarray  # (M,) int
+
+
+class Tilt(NamedTuple):
+    """An axis of the held object (in the hand frame) whose world z must stay above each of `cosine` (n,)."""
+
+    axis: np.ndarray  # (3,)
+    cosine: np.ndarray  # (n,)
+    owner: np.ndarray  # (n,) int
+
+
+class Tightening(NamedTuple):
+    """By how much the rows are stricter than the guardrails."""
+
+    position: np.ndarray  # (T,) [m] how far a point may be from where it is predicted
+    speed: np.ndarray  # (T,) [m/s] how much faster it may be
+    spread: float  # [s] half the time between knots
+    reach: float  # [s] the safety filter grows every sphere by its speed times this
+    lead: float  # [s] delay before a brake takes hold
+    brake: np.ndarray  # (10,) [m/s^2, rad/s^2]; inf: no brake is considered
+    rotation: float  # [rad] how far the hand's true rotation may be off
+    latency: float  # [s] age of what the filter will know of people when the robot is at the knot
+    creep: float  # [m/s] below this an allowed speed is as good as none
+
+
+class Rules(NamedTuple):
+    """All tables of one planning problem."""
+
+    body: Body
+    people: People
+    solids: Solids
+    balls: Balls
+    pairs: Pairs
+    motion: Motion
+    tilt: Tilt
+    owners: int  # columns of `worst`
+
+
+class Evaluation(NamedTuple):
+    """All rows of a trajectory, condensed."""
+
+    worst: np.ndarray  # (T, owners) smallest row of each owner
+    violation: np.ndarray  # (T, 2) largest violation of each group
+    stop_time: np.ndarray  # (T,) [s] longest brake that people leave time for; 0: no motion at all
+    value: np.ndarray  # (T, 2, K) the smallest rows of each group, ascending; inf: fewer
+    row: np.ndarray  # (T, 2, K, 3) their kind, first and second index
+
+
+@njit(cache=True)
+def _insert(values, rows, value, kind, first, second):
+    """Keep the K smallest values, ascending."""
+    last = len(values) - 1
+    if not value < values[last]:
+        return
+    i = last
+    while i > 0 and values[i - 1] > value:
+        values[i] = values[i - 1]
+        rows[i, 0], rows[i, 1], rows[i, 2] = rows[i - 1, 0], rows[i - 1, 1], rows[i - 1, 2]
+        i -= 1
+    values[i] = value
+    rows[i, 0], rows[i, 1], rows[i, 2] = kind, first, second
+
+
+@njit(cache=True)
+def _brake_time(dq, brake):
+    """Duration of a synchronised brake and the joint that decides it."""
+    longest, joint = 0.0, 0
+    for j in range(len(dq)):
+        time = abs(dq[j]) / brake[j]
+        if time > longest:
+            longest, joint = time, j
+    return longest, joint
+
+
+@njit(cache=True, inline="always")
+def _length(v):
+    return np.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + EPSILON2)
+
+
+@njit(cache=True, inline="always")
+def _approach(gap, rate, stopping, spread):
+    """A distance reduced by motion between knots and by a brake that starts here."""
+    return gap + min(rate * stopping, -rate * spread)
+
+
+@njit(cache=True)
+def evaluate(q, dq, rules, tight, keep):
+    """All rows at every knot but the first: q, dq (T, 10) are where the joints really are."""
+    body, people, solids, balls, pairs = rules.body, rules.people, rules.solids, rules.balls, rules.pairs
+    motion, tilt = rules.motion, rules.tilt
+    T, S, C = len(q), len(body.radius), people.radius.shape[1]
+    worst = np.full((T, rules.owners), np.inf)
+    violation = np.zeros((T, 2))
+    stop_time = np.full(T, np.inf)
+    value = np.full((T, 2, keep), np.inf)
+    value[:, PLACE, :] = HORIZON_PLACE
+    value[:, MOTION, :] = HORIZON_MOTION
+    row = np.full((T, 2, keep, 3), -1)
+
+    rotation, origin = np.empty((N_FRAMES, 3, 3)), np.empty((N_FRAMES, 3))
+    omega, v0 = np.empty((8, 3)), np.empty((8, 3))
+    center, vel, speed = np.empty((S, 3)), np.empty((S, 3)), np.empty(S)
+    n = np.empty(3)
+    size = np.sqrt((solids.half**2).sum(axis=1))
+    for k in range(1, T):
+        frames(q[k], rotation, origin)
+        twists(rotation, origin, dq[k], omega, v0)
+        brake_time, _ = _brake_time(dq[k], tight.brake)
+        stopping = max(tight.spread, 0.5 * brake_time + tight.lead)
+        places, place_rows = value[k, PLACE], row[k, PLACE]
+        motions, motion_rows = value[k, MOTION], row[k, MOTION]
+        for s in range(S):
+            f = body.frame[s]
+            place(rotation, origin, f, body.offset[s], center[s])
+            velocity(omega, v0, f, center[s], vel[s])
+            straight = _length(vel[s])
+            speed[s] = straight + _length(omega[min(f, 7)]) * body.radius[s]
+            grown = body.radius[s] + body.slack[s] + tight.position[k] + tight.reach * straight
+
+            for b in range(len(size)):
+                required = solids.required[s, b]
+                if required == -np.inf:
+                    continue
+                d0 = center[s, 0] - solids.center[b, 0]
+                d1 = center[s, 1] - solids.center[b, 1]
+                d2 = center[s, 2] - solids.center[b, 2]
+                far = size[b] + grown + required + HORIZON_PLACE + 2.0 * stopping * straight
+                if d0 * d0 + d1 * d1 + d2 * d2 > far * far:
+                    continue
+                gap = box_gap(center[s], solids.center[b], solids.rotation[b], solids.half[b], n)
+                rate = n[0] * vel[s, 0] + n[1] * vel[s, 1] + n[2] * vel[s, 2]
+                g = _approach(gap - grown - required, rate, stopping, tight.spread)
+                worst[k, solids.owner[b]] = min(worst[k, solids.owner[b]], g)
+                _insert(places, place_rows, g, BOX, s, b)
+            for b in range(len(balls.radius)):
+                required = balls.required[s, b]
+                if required == -np.inf:
+                    continue
+                d0 = center[s, 0] - balls.center[b, 0]
+                d1 = center[s, 1] - balls.center[b, 1]
+                d2 = center[s, 2] - balls.center[b, 2]
+                far = balls.radius[b] + grown + required + HORIZON_PLACE
+                square = d0 * d0 + d1 * d1 + d2 * d2
+                if square > far * far:
+                    continue
+                distance = np.sqrt(square + EPSILON2)
+                rate = (d0 * vel[s, 0] + d1 * vel[s, 1] + d2 * vel[s, 2]) / distance
+                g = _approach(distance - balls.radius[b] - grown - required, rate, stopping, tight.spread)
+                worst[k, balls.owner] = min(worst[k, balls.owner], g)
+                _insert(places, place_rows, g, BALL, s, b)
+
+            near, near_stop, at_stop = np.inf, np.inf, -1
+            for c in range(C):
+                gap = segment_gap(center[s], people.a[k, c], people.b[k, c], n) - people.radius[k, c]
+                gap -= people.speed[c] * tight.latency
+                near = min(near, gap)
+                if gap - people.speed[c] * brake_time < near_stop:
+                    near_stop, at_stop = gap - people.speed[c] * brake_time, c
+            for m in range(len(motion.slope)):
+                if not motion.concerns[m, s]:
+                    continue
+                owner, slope = motion.owner[m], motion.slope[m]
+                allowed = motion.v_max[m] - tight.speed[k]
+                if motion.monitors[m] and C > 0:
+                    limit = slope * (near - grown - motion.radius[m]) - tight.speed[k]
+                    if limit <= tight.creep:
+                        stop_time[k] = 0.0
+                    allowed = min(allowed, limit)
+                g = max(allowed, 0.0) - speed[s]
+                worst[k, owner] = min(worst[k, owner], g)
+                _insert(motions, motion_rows, g, ALLOWED, s, m)
+                if motion.monitors[m] and C > 0 and tight.brake[0] < np.inf:
+                    person = people.speed[at_stop]
+                    room = near_stop + person * brake_time - grown - motion.radius[m] - tight.speed[k] / slope
+                    stop_time[k] = min(stop_time[k], max(room, 0.0) / person)
+                    g = slope * (max(room, 0.0) - (person + 0.5 * speed[s]) * brake_time)
+                    worst[k, owner] = min(worst[k, owner], g)
+                    _insert(motions, motion_rows, g, STOP, s, m * C + at_stop)
+
+        for i in range(len(pairs.first)):
+            s, o = pairs.first[i], pairs.second[i]
+            d0, d1, d2 = center[s, 0] - center[o, 0], center[s, 1] - center[o, 1], center[s, 2] - center[o, 2]
+            distance = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2 + EPSILON2)
+            rate = d0 * (vel[s, 0] - vel[o, 0]) + d1 * (vel[s, 1] - vel[o, 1]) + d2 * (vel[s, 2] - vel[o, 2])
+            g = distance - body.radius[s] - body.radius[o] - body.slack[s]
+            g = _approach(g, rate / distance, stopping, tight.spread)
+            worst[k, pairs.owner] = min(worst[k, pairs.owner], g)
+            _insert(places, place_rows, g, PAIR, s, o)
+        for i in range(len(tilt.cosine)):
+            g = _tilt_margin(rotation[HAND], omega[7], tilt.axis, tilt.cosine[i], tight)
+            worst[k, tilt.owner[i]] = min(worst[k, tilt.owner[i]], g)
+            _insert(places, place_rows, g, TILT, 0, i)
+        if row[k, PLACE, 0, 0] >= 0:
+            violation[k, PLACE] = max(0.0, -places[0])
+        if row[k, MOTION, 0, 0] >= 0:
+            violation[k, MOTION] = max(0.0, -motions[0])
+    return Evaluation(worst, violation, stop_time, value, row)
+
+
+@njit(cache=True)
+def _tilt_margin(hand, omega, axis, cosine, tight):
+    """The upright guardrail's margin with the hand's rotation off by a little."""
+    a0 = hand[0, 0] * axis[0] + hand[0, 1] * axis[1] + hand[0, 2] * axis[2]
+    a1 = hand[1, 0] * axis[0] + hand[1, 1] * axis[1] + hand[1, 2] * axis[2]
+    a2 = hand[2, 0] * axis[0] + hand[2, 1] * axis[1] + hand[2, 2] * axis[2]
+    bound = tight.rotation + tight.spread * _length(omega)
+    return a2 - bound * np.sqrt(a0 * a0 + a1 * a1 + EPSILON2) - 0.5 * bound * bound - cosine
+
+
+@njit(cache=True)
+def _speed_gradient(rotation, origin, omega, v0, f, point, vel, radius, share, gq, gdq):
+    """gq, gdq += share * gradient of |v| + |w| r of a sphere."""
+    straight = _length(vel)
+    weight = vel * (share / straight)
+    add_velocity_gradient(rotation, origin, omega, v0, f, point, vel, weight, gq)
+    add_point_gradient(rotation, origin, f, point, weight, gdq)
+    turning = omega[min(f, 7)]
+    weight = turning * (share * radius / _length(turning))
+    add_turning_gradient(rotation, omega, f, weight, gq, gdq)
+
+
+@njit(cache=True)
+def _rate_gradient(rotation, origin, omega, v0, f, point, vel, n, rate, stopping, half_brake, joint, turn, tight, gq, gdq):
+    """gq, gdq += gradient of the approach term of a distance with gradient n (n itself held fixed)."""
+    if rate < 0.0:  # towards the obstacle: rate * stopping
+        factor = stopping
+        if half_brake:
+            gdq[joint] += turn * rate * 0.5 / tight.brake[joint]
+    else:
+        factor = -tight.spread
+    weight = n * factor
+    add_velocity_gradient(rotation, origin, omega, v0, f, point, vel, weight, gq)
+    add_point_gradient(rotation, origin, f, point, weight, gdq)
+
+
+@njit(cache=True)
+def linearise(q, dq, rules, tight, evaluation):
+    """Gradients of the selected rows, (T, 2, K, 20), with respect to q and dq at their knot; 0 where there is none."""
+    body, people, solids, balls = rules.body, rules.people, rules.solids, rules.balls
+    motion, tilt = rules.motion, rules.tilt
+    T, C = len(q), people.radius.shape[1]
+    keep = evaluation.value.shape[2]
+    gradient = np.zeros((T, 2, keep, 20))
+    rotation, origin = np.empty((N_FRAMES, 3, 3)), np.empty((N_FRAMES, 3))
+    omega, v0 = np.empty((8, 3)), np.empty((8, 3))
+    point, vel, other, other_vel, n = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    for k in range(1, T):
+        if evaluation.row[k, PLACE, 0, 0] < 0 and evaluation.row[k, MOTION, 0, 0] < 0:
+            continue
+        frames(q[k], rotation, origin)
+        twists(rotation, origin, dq[k], omega, v0)
+        brake_time, joint = _brake_time(dq[k], tight.brake)
+        stopping = max(tight.spread, 0.5 * brake_time + tight.lead)
+        half_brake = stopping > tight.spread
+        turn = 1.0 if dq[k, joint] >= 0 else -1.0
+        for group in range(2):
+            for i in range(keep):
+                kind, first, second = evaluation.row[k, group, i]
+                if kind < 0:
+                    break
+                gq, gdq = gradient[k, group, i, :10], gradient[k, group, i, 10:]
+                if kind == TILT:
+                    _tilt_gradient(rotation, omega, tilt.axis, tight, gq)
+                    continue
+                s = first
+                f, r = body.frame[s], body.radius[s]
+                place(rotation, origin, f, body.offset[s], point)
+                velocity(omega, v0, f, point, vel)
+                straight = _length(vel)
+                if kind == BOX or kind == BALL or kind == PAIR:
+                    relative = vel.copy()
+                    if kind == BOX:
+                        box_gap(
+                            point, solids.center[second], solids.rotation[second], solids.half[second], n
+                        )
+                    else:
+                        if kind == BALL:
+                            other[:] = balls.center[second]
+                        else:
+                            place(rotation, origin, body.frame[second], body.offset[second], other)
+                            velocity(omega, v0, body.frame[second], other, other_vel)
+                            relative -= other_vel
+                        n[:] = point - other
+                        n /= _length(n)
+                    rate = n[0] * relative[0] + n[1] * relative[1] + n[2] * relative[2]
+                    add_point_gradient(rotation, origin, f, point, n, gq)
+                    _rate_gradient(
+                        rotation, origin, omega, v0, f, point, vel, n, rate, stopping, half_brake, joint, turn, tight,
+                        gq, gdq,
+                    )  # fmt: skip
+                    if kind == PAIR:
+                        add_point_gradient(rotation, origin, body.frame[second], other, -n, gq)
+                        factor = stopping if rate < 0.0 else -tight.spread
+                        weight = n * -factor
+                        add_velocity_gradient(
+                            rotation, origin, omega, v0, body.frame[second], other, other_vel, weight, gq
+                        )
+                        add_point_gradient(rotation, origin, body.frame[second], other, weight, gdq)
+                    else:
+                        weight = vel * (-tight.reach / straight)
+                        add_velocity_gradient(rotation, origin, omega, v0, f, point, vel, weight, gq)
+                        add_point_gradient(rotation, origin, f, point, weight, gdq)
+                    continue
+
+                m = second if kind == ALLOWED else second // C
+                slope = motion.slope[m]
+                if kind == ALLOWED:
+                    _speed_gradient(rotation, origin, omega, v0, f, point, vel, r, -1.0, gq, gdq)
+                    if not motion.monitors[m] or C == 0:
+                        continue
+                    nearest, c_near = np.inf, 0
+                    for c in range(C):
+                        gap = segment_gap(point, people.a[k, c], people.b[k, c], n) - people.radius[k, c]
+                        gap -= people.speed[c] * tight.latency
+                        if gap < nearest:
+                            nearest, c_near = gap, c
+                    grown = r + body.slack[s] + tight.position[k] + tight.reach * straight
+                    limit = slope * (nearest - grown - motion.radius[m]) - tight.speed[k]
+                    if limit <= 0.0 or limit >= motion.v_max[m] - tight.speed[k]:
+                        continue
+                    c, share = c_near, slope
+                else:
+                    c = second % C
+                    person = people.speed[c]
+                    gap = segment_gap(point, people.a[k, c], people.b[k, c], n) - people.radius[k, c]
+                    speed = straight + _length(omega[min(f, 7)]) * r
+                    _speed_gradient(
+                        rotation, origin, omega, v0, f, point, vel, r, -0.5 * slope * brake_time, gq, gdq
+                    )
+                    gdq[joint] -= slope * (person + 0.5 * speed) * turn / tight.brake[joint]
+                    grown = r + body.slack[s] + tight.position[k] + tight.reach * straight
+                    room = gap - person * tight.latency - grown - motion.radius[m] - tight.speed[k] / slope
+                    if room <= 0.0:
+                        continue
+                    share = slope
+                segment_gap(point, people.a[k, c], people.b[k, c], n)
+                add_point_gradient(rotation, origin, f, point, n * share, gq)
+                weight = vel * (-tight.reach * share / straight)
+                add_velocity_gradient(rotation, origin, omega, v0, f, point, vel, weight, gq)
+                add_point_gradient(rotation, origin, f, point, weight, gdq)
+    return gradient
+
+
+@njit(cache=True)
+def _tilt_gradient(rotation, omega, axis, tight, gq):
+    """gq += gradient of the tilt row: d a / d q_i = z_i x a for the turned axis a."""
+    hand = rotation[HAND]
+    a = np.empty(3)
+    for i in range(3):
+        a[i] = hand[i, 0] * axis[0] + hand[i, 1] * axis[1] + hand[i, 2] * axis[2]
+    bound = tight.rotation + tight.spread * _length(omega[7])
+    sine = np.sqrt(a[0] * a[0] + a[1] * a[1] + EPSILON2)
+    w0, w1, w2 = -bound * a[0] / sine, -bound * a[1] / sine, 1.0
+    for i in range(8):
+        z0, z1, z2 = rotation[i, 0, 2], rotation[i, 1, 2], rotation[i, 2, 2]
+        gq[2 + i] += (
+            w0 * (z1 * a[2] - z2 * a[1]) + w1 * (z2 * a[0] - z0 * a[2]) + w2 * (z0 * a[1] - z1 * a[0])
+        )

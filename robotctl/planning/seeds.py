@@ -1,0 +1,106 @@
+"""Where the optimizer starts: motions that the joints can follow exactly, from rough ideas of the way.
+
+A seed is a path of joints over the horizon; `track` turns it into accelerations that respect every joint limit,
+so that each seed is a feasible double integrator and only the guardrails are left to the optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numba import njit
+
+from robotctl.robot import DDQ_MAX, HOME
+
+ARM = slice(3, 10)
+DETOUR = 0.35  # sideways shift of the base on a detour [m]
+
+
+@njit(cache=True)
+def track(q0, dq0, path, speed, low, high, acceleration, dt):
+    """Accelerations (H, 10) that follow `path` (H+1, 10) from q0, dq0 within the limits (10,) of every joint.
+
+    Each joint heads for the next point of its path, no faster than it can stop before its end stop.
+    """
+    horizon, joints = len(path) - 1, len(q0)
+    u = np.zeros((horizon, joints))
+    for j in range(joints):
+        q, v, a = q0[j], dq0[j], acceleration[j]
+        for k in range(horizon):
+            following = (path[k + 1, j] - path[k, j]) / dt
+            behind = path[k + 1, j] - q - 0.5 * dt * v
+            wanted = 2.0 * behind / dt  # end the step on the path
+            if abs(wanted - following) > 0.5 * a * dt:  # far off: approach it as fast as can be stopped again
+                away = path[k + 1, j] - q - dt * following
+                approach = np.sqrt(2.0 * 0.8 * a * abs(away))
+                wanted = following + min(approach, abs(away) / dt) * (1.0 if away > 0.0 else -1.0)
+            ahead = max(0.0, high[j] - q - dt * max(v, 0.0))
+            behind_room = max(0.0, q - low[j] - dt * max(-v, 0.0))
+            wanted = min(wanted, speed[j], np.sqrt(2.0 * 0.8 * a * ahead))
+            wanted = max(wanted, -speed[j], -np.sqrt(2.0 * 0.8 * a * behind_room))
+            u[k, j] = min(max((wanted - v) / dt, -a), a)
+            q += dt * v + 0.5 * dt * dt * u[k, j]
+            v += dt * u[k, j]
+    return u
+
+
+def brake(dq0: np.ndarray, horizon: int, dt: float) -> np.ndarray:
+    """Accelerations (H, 10) that stop every joint as soon as DDQ_MAX allows."""
+    speed = np.abs(dq0)
+    ends = np.maximum(speed - DDQ_MAX * dt * np.arange(horizon + 1)[:, None], 0.0)
+    return np.diff(ends, axis=0) / dt * np.sign(dq0)
+
+
+def duration(start: np.ndarray, end: np.ndarray, speed: np.ndarray, acceleration: np.ndarray) -> float:
+    """Time of a minimum-jerk motion whose peaks stay within the limits of its joints [s].
+
+    Flash and Hogan 1985: the peak speed is 1.875 d/T, the peak acceleration 5.774 d/T^2.
+    """
+    distance = np.abs(end - start)
+    return float(max(np.max(1.875 * distance / speed), np.sqrt(np.max(5.774 * distance / acceleration)), 1e-3))
+
+
+def minimum_jerk(start: np.ndarray, end: np.ndarray, start_time: float, length: float, times: np.ndarray) -> np.ndarray:
+    """Path (n, d) from start to end between start_time and start_time + length."""
+    s = np.clip((times - start_time) / length, 0.0, 1.0)
+    return start + (s**3 * (10.0 - 15.0 * s + 6.0 * s * s))[:, None] * (end - start)
+
+
+def seed_paths(q0: np.ndarray, goal: np.ndarray, speed: np.ndarray, horizon: int, dt: float) -> Iterator[tuple[str, np.ndarray]]:
+    """Named ways from q0 to goal (10,), each a path (H+1, 10)."""
+
+    def arm_duration(start: np.ndarray, end: np.ndarray) -> float:
+        return duration(start[ARM], end[ARM], speed[ARM], DDQ_MAX[ARM])
+
+    times = dt * np.arange(horizon + 1)
+    length = duration(q0, goal, speed, DDQ_MAX)
+    yield "straight", minimum_jerk(q0, goal, 0.0, length, times)
+
+    base_time = duration(q0[:3], goal[:3], speed[:3], DDQ_MAX[:3]) if np.abs(goal[:3] - q0[:3]).max() > 0.02 else 0.0
+    arm_time = arm_duration(q0, goal)
+    if base_time > 0.0:
+        path = np.empty((horizon + 1, len(q0)))
+        path[:, :3] = minimum_jerk(q0[:3], goal[:3], 0.0, base_time, times)
+        path[:, ARM] = minimum_jerk(q0[ARM], goal[ARM], 0.6 * base_time, arm_time, times)
+        yield "base first", path
+    tuck_time = arm_duration(q0, HOME)
+    path = np.empty((horizon + 1, len(q0)))
+    path[:, :3] = minimum_jerk(q0[:3], goal[:3], 0.5 * tuck_time, max(base_time, 1e-3), times)
+    extend_at = max(tuck_time, 0.5 * tuck_time + 0.6 * base_time)
+    tucked = times < extend_at
+    path[tucked, ARM] = minimum_jerk(q0[ARM], HOME[ARM], 0.0, tuck_time, times[tucked])
+    path[~tucked, ARM] = minimum_jerk(
+        HOME[ARM], goal[ARM], extend_at, arm_duration(HOME, goal), times[~tucked]
+    )
+    yield "tuck", path
+    drive = goal[:2] - q0[:2]
+    reach = float(np.linalg.norm(drive))
+    if reach > 0.3:
+        sideways = np.array([-drive[1], drive[0]]) / reach
+        bump = np.sin(np.pi * np.clip(times / max(base_time, 1e-3), 0.0, 1.0))[:, None]
+        for name, sign in (("detour left", 1.0), ("detour right", -1.0)):
+            path = minimum_jerk(q0, goal, 0.0, 1.15 * length, times)
+            path[:, :2] += sign * DETOUR * bump * sideways
+            yield name, path
+

@@ -1,0 +1,192 @@
+"""Turns the guardrails in force, the furniture and the objects around into the optimizer's tables of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULE_RADIUS, KEYPOINT_PART
+from robotctl.errors import UsageError
+from robotctl.geometry import point_box_distance, rotation_z
+from robotctl.guardrails.blade_speed import BladeSpeed
+from robotctl.guardrails.clearance import Boxes, Clearance
+from robotctl.guardrails.guardrail import Guardrail, parts
+from robotctl.guardrails.joint_limits import JointLimits
+from robotctl.guardrails.keep_out import KeepOut
+from robotctl.guardrails.separation import Separation
+from robotctl.guardrails.speed import Speed
+from robotctl.guardrails.upright import Upright
+from robotctl.planning.rows import Balls, Body, Motion, Pairs, People, Rules, Solids, Tilt
+from robotctl.robot import RobotModel
+
+TOUCH_SOLID = 0.005  # what grasps or is held keeps this far from furniture on the way [m]
+TOUCH_BALL = 0.007  # and everything beyond the elbow this far from other objects [m]
+YIELD = 0.002  # where start or goal come nearer than that, the way may too, less this much [m]
+OWN = ("contact:furniture", "contact:object", "contact:self")  # rows that no guardrail asks for
+
+Array = np.ndarray
+
+
+class Solid(Protocol):
+    """A box of the scene (robotctl.scene.Box)."""
+
+    @property
+    def center(self) -> Array: ...  # (3,) [m]
+
+    @property
+    def half(self) -> Array: ...  # (3,) [m]
+
+    @property
+    def yaw(self) -> float: ...  # [rad]
+
+
+def boxes_of(solids: Sequence[Solid]) -> Boxes:
+    """The scene's boxes as arrays."""
+    return Boxes(
+        np.array([s.center for s in solids], float).reshape(-1, 3),
+        np.array([rotation_z(s.yaw) for s in solids], float).reshape(-1, 3, 3),
+        np.array([s.half for s in solids], float).reshape(-1, 3),
+    )
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a plan must reckon with besides the guardrails."""
+
+    boxes: Boxes  # furniture, for what the clearance guardrail leaves out
+    obstacles: Array  # (n, 4) spheres of other objects x y z r [m]
+    keypoints: Array  # (H+1, P, J, 3) predicted people
+    keypoint_bound: Array  # (H+1, P, J)
+    keypoint_speed: Array  # (4,) assumed speed by body part [m/s]
+    object_error: float  # [m]
+    position_bound: float  # [m] largest tightening of positions along the horizon
+
+
+def build(
+    guardrails: Sequence[Guardrail], robot: RobotModel, around: Surroundings, at: Sequence[Array]
+) -> tuple[Rules, tuple[str, ...]]:
+    """The rows of `guardrails` for the robot, and the owner's id of every column of `worst`.
+
+    at: joints (10,) of start and goal; contact rows never ask for more than these allow.
+    """
+    names = tuple(g.header.id for g in guardrails) + OWN
+    n = len(guardrails)
+    spheres = robot.spheres
+    grips = parts(robot, "finger", "held", "blade")
+    slack = np.zeros(len(spheres))
+    slack[parts(robot, "held", "blade")] = around.object_error
+    body = Body(spheres.frame.astype(np.int64), spheres.offset, spheres.radius, slack)
+    reference = [_centers(robot, q) for q in at]
+
+    solids: list[tuple[Boxes, Array, int]] = []
+    motion: list[tuple[float, float, float, Array, bool, int]] = []
+    tilts: list[tuple[float, int]] = []
+    covered = np.zeros(len(spheres), bool)
+    everything = np.arange(len(spheres))
+    for owner, guardrail in enumerate(guardrails):
+        if isinstance(guardrail, Clearance):
+            concerned = parts(robot, "base", "arm", "hand")
+            covered[concerned] = True
+            solids.append((guardrail.boxes, _required(spheres, guardrail.boxes, concerned, guardrail.distance), owner))
+        elif isinstance(guardrail, KeepOut):
+            solids.append((guardrail.boxes, _required(spheres, guardrail.boxes, everything, 0.0), owner))
+        elif isinstance(guardrail, Separation):
+            motion.append((guardrail.radius, guardrail.slope, guardrail.v_max, everything, True, owner))
+        elif isinstance(guardrail, BladeSpeed):
+            blade = parts(robot, "blade")
+            motion.append((guardrail.radius, guardrail.slope, guardrail.v_max, blade, True, owner))
+        elif isinstance(guardrail, Speed):
+            motion.append((0.0, 1.0, guardrail.v_max, everything, False, owner))
+        elif isinstance(guardrail, Upright):
+            if robot.held is not None:
+                tilts.append((guardrail.cos_max_tilt, owner))
+        elif not isinstance(guardrail, JointLimits):  # joint limits are bounds of the QP
+            raise UsageError(f"the planner has no rows for guardrail '{guardrail.header.id}' ({type(guardrail).__name__})")
+    contact = np.union1d(grips, np.flatnonzero(~covered))
+    required = _required(spheres, around.boxes, contact, TOUCH_SOLID)
+    for center in reference:
+        gap = point_box_distance(center[:, None], around.boxes.center, around.boxes.rotation, around.boxes.half)
+        gap = gap - (spheres.radius + slack)[:, None] - around.position_bound - YIELD
+        required = np.minimum(required, np.where(np.isfinite(required), gap, -np.inf))
+    solids.append((around.boxes, required, n))
+
+    rules = Rules(
+        body,
+        _people(around),
+        Solids(
+            np.concatenate([b.center for b, _, _ in solids]),
+            np.concatenate([b.rotation for b, _, _ in solids]),
+            np.concatenate([b.half for b, _, _ in solids]),
+            np.concatenate([r for _, r, _ in solids], axis=1),
+            np.concatenate([np.full(len(b.center), owner) for b, _, owner in solids]),
+        ),
+        _balls(robot, around, slack, reference, n + 1),
+        Pairs(*_self_pairs(robot), n + 2),
+        Motion(
+            np.array([m[0] for m in motion], float),
+            np.array([m[1] for m in motion], float),
+            np.array([m[2] for m in motion], float),
+            np.array([np.isin(everything, m[3]) for m in motion], bool).reshape(-1, len(spheres)),
+            np.array([m[4] for m in motion], bool),
+            np.array([m[5] for m in motion], np.int64),
+        ),
+        Tilt(
+            np.zeros(3) if robot.held is None else robot.held.T_hand_object[:3, 2].copy(),
+            np.array([t[0] for t in tilts], float),
+            np.array([t[1] for t in tilts], np.int64),
+        ),
+        n + len(OWN),
+    )
+    return rules, names
+
+
+def _centers(robot: RobotModel, q: Array) -> Array:
+    """Sphere centres at joints q (10,), (S, 3)."""
+    rotation, origin = robot.forward(q)
+    frame = robot.spheres.frame
+    return origin[frame] + (rotation[frame] @ robot.spheres.offset[:, :, None])[..., 0]
+
+
+def _required(spheres: object, boxes: Boxes, concerned: Array, distance: float) -> Array:
+    """Distance (S, B) that the concerned spheres keep from every box, -inf for the others."""
+    required = np.full((len(spheres), len(boxes.center)), -np.inf)  # type: ignore[arg-type]
+    required[concerned] = distance
+    return required
+
+
+def _people(around: Surroundings) -> People:
+    samples = around.keypoints.shape[0]
+    bound = around.keypoint_bound
+    grown = np.maximum(bound[:, :, CAPSULE_A], bound[:, :, CAPSULE_B]) + CAPSULE_RADIUS
+    by_keypoint = around.keypoint_speed[KEYPOINT_PART]
+    speed = np.maximum(by_keypoint[CAPSULE_A], by_keypoint[CAPSULE_B])
+    return People(
+        np.ascontiguousarray(around.keypoints[:, :, CAPSULE_A].reshape(samples, -1, 3)),
+        np.ascontiguousarray(around.keypoints[:, :, CAPSULE_B].reshape(samples, -1, 3)),
+        grown.reshape(samples, -1),
+        np.tile(speed, around.keypoints.shape[1]),
+    )
+
+
+def _balls(robot: RobotModel, around: Surroundings, slack: Array, reference: list[Array], owner: int) -> Balls:
+    spheres = robot.spheres
+    obstacles = around.obstacles
+    required = np.full((len(spheres), len(obstacles)), -np.inf)
+    required[spheres.frame >= 5] = TOUCH_BALL
+    for center in reference:
+        gap = np.linalg.norm(center[:, None] - obstacles[:, :3], axis=-1) - obstacles[:, 3]
+        gap = gap - (spheres.radius + slack)[:, None] - around.position_bound - YIELD
+        required = np.minimum(required, np.where(np.isfinite(required), gap, -np.inf))
+    return Balls(np.ascontiguousarray(obstacles[:, :3]), np.ascontiguousarray(obstacles[:, 3]), required, owner)
+
+
+def _self_pairs(robot: RobotModel) -> tuple[Array, Array]:
+    """Wrist, hand and what it holds against base, column and shoulder."""
+    spheres = robot.spheres
+    outer = np.flatnonzero(spheres.frame >= 5)
+    inner = np.flatnonzero(spheres.frame <= 1)
+    first, second = np.meshgrid(outer, inner, indexing="ij")
+    return first.ravel().astype(np.int64), second.ravel().astype(np.int64)

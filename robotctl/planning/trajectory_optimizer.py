@@ -1,0 +1,482 @@
+"""Finds how the joints should accelerate over the next 3 s: sequential quadratic programming on the exact double
+integrator, with every guardrail as an inequality at every knot.
+
+    minimise    sum_k cost(q_k, dq_k, u_k)                                  (robotctl.planning.cost)
+    over        u_0 .. u_{H-1}
+    subject to  q_{k+1}  = q_k + dt dq_k + dt^2/2 u_k,   q_0 = q_ref        the reference the drives follow
+                dq_{k+1} = dq_k + dt u_k,                dq_0 = dq_ref
+                |u_k| <= DDQ_MAX,  |dq_k| <= share DQ_MAX,  Q_MIN <= q_k <= Q_MAX
+                g_i(q_k + delta_q, dq_k + delta_dq) >= 0                    (robotctl.planning.rows)
+
+delta is the world model's residual: where the joints really are, minus the reference. Each iteration evaluates
+all rows at all knots and linearises the K most critical of each group (constraint generation), solves the QP of
+robotctl.planning.qp for du, and takes the longest step of 1, 1/2, 1/4, 1/8 that decreases the merit
+phi = cost + mu' max violation per knot and group (l1 over knots, exact for large mu; Nocedal and Wright 2006,
+ch. 18.3 and 18.5). The iterates satisfy the dynamics exactly. A trust region bounds the change of the joints.
+
+Two things keep the QP feasible whatever happens: the rows are elastic, and all bounds are widened just enough to
+contain the motion that brakes every joint as soon as possible. People may leave no time to move at all: then the
+speed bounds of those knots shrink with the time that is left for a brake ("stop time"), down to zero.
+
+With a guess, `plan` is one real-time iteration from the last plan, shifted (Diehl, Bock, Schloeder 2005, "A
+real-time iteration scheme for nonlinear optimization in optimal feedback control"). Without one it tries several
+seeds. All budgets count iterations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from robotctl.geometry import namespace as _namespace  # noqa: F401
+from robotctl.guardrails.guardrail import Assumptions, Guardrail, in_force
+from robotctl.guardrails.joint_limits import JointLimits
+from robotctl.objectives.reach import ReachGoal
+from robotctl.planning import seeds
+from robotctl.planning.cost import EFFORT_WEIGHT, Expansion, ReachCost
+from robotctl.planning.plan import STILL, Margin, Plan, Status
+from robotctl.planning.qp import StageQP
+from robotctl.planning.rows import MOTION, PLACE, Evaluation, Rules, Tightening, evaluate, linearise
+from robotctl.planning.tables import OWN, Solid, Surroundings, boxes_of, build
+from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN, RobotModel
+from robotctl.state import N_ACTIONS, TICK, State
+from robotctl.trajectory import Sweep, Trajectory
+from robotctl.world_model.kinematic import held_bound, integrate
+from robotctl.world_model.world_model import HORIZON, MODEL_STEP, WorldModel
+
+KEEP = 8  # rows of each group and knot that enter the QP
+PENALTY = np.array([2000.0, 400.0])  # mu per metre of a place row, per m/s of a motion row
+TRUST = 0.5  # first bound on the change of a joint [m, rad]
+TRUST_RANGE = (0.02, 1.0)
+STEPS = (1.0, 0.5, 0.25, 0.1, 0.03)
+ARMIJO = 1e-3
+REAL_TIME_ITERATIONS = 2
+PROBE_ITERATIONS = 2  # of each seed
+FINISH_ITERATIONS = 8  # of the best seeds
+FINALISTS = 2
+CONVERGED = 2e-3  # predicted decrease of the merit, relative
+TOLERANCE = {"m": 1e-3, "m/s": 1e-2, "1": 2e-3}  # a guardrail counts as kept down to minus this
+LIMIT_SHARE = 0.96  # of speed and braking limits: the filter allows 0.97
+JOINT_MARGIN = 0.015  # from the joints' end stops [m, rad]
+NOT_STRAIGHT = 0.003  # [m] how far a sphere may leave the straight line between knots
+BEND = 0.02  # [m/s] how much faster a sphere may be between knots
+CREEP = 0.03  # [m/s] people who allow less than this allow no motion
+LEAD = 0.03  # [s] a brake takes whole ticks: up to half a tick late on average
+HAND_EXTENT = 0.138  # [m] as in the filter's tube: two points so far apart bound the hand's rotation error
+FILTER_REACH = 0.0125  # [s] half the spacing of the filter's samples
+OUTLIVED = 0.02  # a plan that ends no nearer than this to the goal than it starts makes no headway [m]
+
+
+@dataclass(frozen=True)
+class _Iterate:
+    """One candidate motion with everything evaluated along it."""
+
+    u: np.ndarray  # (H, 10)
+    q: np.ndarray  # (H+1, 10) reference
+    dq: np.ndarray  # (H+1, 10)
+    delta_q: np.ndarray  # (H+1, 10) residual
+    delta_dq: np.ndarray  # (H+1, 10)
+    rows: Evaluation
+
+    @property
+    def q_real(self) -> np.ndarray:
+        return self.q + self.delta_q
+
+    @property
+    def dq_real(self) -> np.ndarray:
+        return self.dq + self.delta_dq
+
+    @property
+    def penalty(self) -> float:
+        return float((self.rows.violation @ PENALTY).sum())
+
+    @property
+    def violation(self) -> float:
+        return float(self.rows.violation.max())
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """Bounds of joints and controls at knots 1..H, widened to contain the quickest brake."""
+
+    speed: np.ndarray  # (10,)
+    acceleration: np.ndarray  # (10,)
+    low: np.ndarray  # (10,)
+    high: np.ndarray  # (10,)
+    brake_u: np.ndarray  # (H, 10)
+    brake_q: np.ndarray  # (H, 10)
+    brake_dq: np.ndarray  # (H, 10)
+
+
+class _Problem:
+    """One call of `plan`: the rows, limits and cost, and how a motion is evaluated under them."""
+
+    def __init__(
+        self,
+        model: WorldModel,
+        state: State,
+        rules: Rules,
+        tight: Tightening,
+        cost: ReachCost,
+        limits: _Limits,
+        qp: StageQP,
+        dt: float,
+    ) -> None:
+        self.model, self.state, self.rules, self.tight = model, state, rules, tight
+        self.cost, self.limits, self.qp, self.dt = cost, limits, qp, dt
+        self.q0, self.dq0 = state.robot.q_ref, state.robot.dq_ref
+        self.iterations = 0
+
+    def evaluate(self, u: np.ndarray, residual: tuple[np.ndarray, np.ndarray] | None = None) -> _Iterate:
+        """Everything along the motion of u; `residual` spares a call of the model."""
+        q, dq = integrate(self.q0, self.dq0, u, self.dt)
+        if residual is None:
+            delta_q, delta_dq, _, _ = self.model.residual(q, dq, np.concatenate([u, u[-1:]]), self.state)
+        else:
+            delta_q, delta_dq = residual
+        rows = evaluate(q + delta_q, dq + delta_dq, self.rules, self.tight, KEEP)
+        return _Iterate(u, q, dq, delta_q, delta_dq, rows)
+
+    def merit(self, it: _Iterate, weights: tuple[np.ndarray, np.ndarray]) -> float:
+        return sum(self.cost.terms(it.q, it.dq, it.q_real, it.u, weights).values()) + it.penalty
+
+    def improve(self, it: _Iterate, trust: float) -> tuple[_Iterate, float, bool]:
+        """One SQP iteration from `it`: the next iterate, the next trust radius, and whether it has converged."""
+        self.iterations += 1
+        ddq = np.concatenate([it.u, it.u[-1:]])
+        delta_q, delta_dq, by_q, by_dq = self.model.residual(it.q, it.dq, ddq, self.state)
+        chain = None
+        if by_q.any() or by_dq.any():
+            chain = np.concatenate([by_q + np.eye(10), by_dq], axis=2)[1:]
+        weights = self.cost.weights(it.q_real)
+        expansion = self.cost.expand(it.q, it.dq, it.q_real, chain, weights)
+        rows = linearise(it.q_real, it.dq_real, self.rules, self.tight, it.rows)[1:]
+        if chain is not None:
+            by_position = rows[..., :10]
+            rows = np.einsum("hgki,hij->hgkj", by_position, chain) + np.concatenate(
+                [np.zeros_like(by_position), rows[..., 10:]], axis=-1
+            )
+        values = np.where(it.rows.row[1:, :, :, 0] >= 0, it.rows.value[1:], np.inf)
+        solution = self.qp.solve(
+            expansion.hessian, expansion.gradient, EFFORT_WEIGHT, it.u, rows, values,
+            self._control_bounds(it), self._state_bounds(it, trust), PENALTY,
+        )  # fmt: skip
+        if solution is None:
+            return it, max(0.3 * trust, TRUST_RANGE[0]), False
+        du, slack = solution
+        merit = self.merit(it, weights)
+        predicted = it.penalty - float((slack @ PENALTY).sum()) + self._predicted(it, du, expansion)
+        if predicted < CONVERGED * (1.0 + 0.01 * merit):
+            # Also when the bounds of a knot without any time to stop force a step that the rows do not see.
+            if predicted < 0.0:
+                trial = self._trial(it, du, 1.0)
+                if self.merit(trial, weights) <= merit:
+                    return trial, trust, True
+            return it, trust, True
+        for step in STEPS:
+            trial = self._trial(it, du, step)
+            if self.merit(trial, weights) <= merit - ARMIJO * step * predicted:
+                grow = 1.5 if step == 1.0 else (1.0 if step >= 0.5 else 0.5)
+                return trial, float(np.clip(grow * trust, *TRUST_RANGE)), False
+        return it, max(0.2 * trust, TRUST_RANGE[0]), trust <= TRUST_RANGE[0]
+
+    def _trial(self, it: _Iterate, du: np.ndarray, step: float) -> _Iterate:
+        u = np.clip(it.u + step * du, -self.limits.acceleration, self.limits.acceleration)
+        return self.evaluate(u)
+
+    def _predicted(self, it: _Iterate, du: np.ndarray, expansion: Expansion) -> float:
+        """Decrease of the cost that the quadratic model expects of du."""
+        dx = np.concatenate(integrate(np.zeros(10), np.zeros(10), du, self.dt), axis=1)[1:]
+        curvature = np.einsum("hi,hij,hj->", dx, expansion.hessian, dx)
+        effort = 0.5 * (((it.u + du) ** 2 - it.u**2) @ EFFORT_WEIGHT).sum()
+        return -float((expansion.gradient * dx).sum() + 0.5 * curvature + effort)
+
+    def _control_bounds(self, it: _Iterate) -> tuple[np.ndarray, np.ndarray]:
+        return -self.limits.acceleration - it.u, self.limits.acceleration - it.u
+
+    def _state_bounds(self, it: _Iterate, trust: float) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds on the change of q and dq at knots 1..H; the quickest brake is always within."""
+        limits, tiny = self.limits, 1e-4
+        q, dq = it.q[1:], it.dq[1:]
+        low = np.minimum(np.maximum(limits.low, q - trust), limits.brake_q)
+        high = np.maximum(np.minimum(limits.high, q + trust), limits.brake_q)
+        time_left = np.minimum(it.rows.stop_time[1:, None], 1e3)
+        speed = np.minimum(limits.speed, LIMIT_SHARE * BRAKE * time_left)
+        slow, fast = np.minimum(-speed, limits.brake_dq), np.maximum(speed, limits.brake_dq)
+        return (
+            np.concatenate([low - q - tiny, slow - dq - tiny], axis=1),
+            np.concatenate([high - q + tiny, fast - dq + tiny], axis=1),
+        )
+
+
+class TrajectoryOptimizer:
+    """Plans motions of the whole robot under the guardrails."""
+
+    def __init__(
+        self,
+        guardrails: Sequence[Guardrail],
+        model: WorldModel,
+        assumptions: Assumptions,
+        boxes: Sequence[Solid],
+        horizon: int = HORIZON,
+        dt: float = MODEL_STEP,
+    ) -> None:
+        self._guardrails = tuple(guardrails)
+        self._model = model
+        self._assumptions = assumptions
+        self._boxes = boxes_of(boxes)
+        self._horizon, self._dt = horizon, dt
+        self._qp = StageQP(horizon, KEEP, dt)
+        self._times = dt * np.arange(horizon + 1)
+
+    def plan(
+        self,
+        state: State,
+        guess: Plan | None,
+        goal: ReachGoal,
+        robot: RobotModel,
+        skill: str,
+        obstacles: np.ndarray | None = None,
+    ) -> Plan:
+        """The best motion found from the reference of `state` towards `goal`.
+
+        guess: the last plan (one step of dt old); None: a full solve from several seeds.
+        obstacles: spheres (n, 4) x y z r [m] of other objects that wrist, hand and what it holds must not touch.
+        """
+        reference = np.concatenate([state.robot.q_ref, state.robot.dq_ref])
+        if not (np.isfinite(reference).all() and _is_finite(goal)):
+            return self._nothing(state)
+        keypoints, keypoint_bound = self._model.predict_people(state, self._times)
+        if not (np.isfinite(keypoints).all() and np.isfinite(keypoint_bound).all()):
+            return self._nothing(state)
+        guardrails = in_force(self._guardrails, robot.held, skill)
+        tight = self._tightening()
+        around = Surroundings(
+            boxes=self._boxes,
+            obstacles=np.zeros((0, 4)) if obstacles is None else np.asarray(obstacles, float).reshape(-1, 4),
+            keypoints=keypoints,
+            keypoint_bound=keypoint_bound,
+            keypoint_speed=self._assumptions.keypoint_speed(),
+            object_error=self._assumptions.object_error,
+            position_bound=float(tight.position.max()),
+        )
+        at = [state.robot.q_ref] + ([] if goal.q is None else [np.asarray(goal.q, float)])
+        rules, names = build(guardrails, robot, around, at)
+        limits = self._limits(guardrails, goal, state)
+        cost = ReachCost(goal, self._horizon)
+        problem = _Problem(self._model, state, rules, tight, cost, limits, self._qp, self._dt)
+        best, seed, converged = self._real_time(problem, guess) if guess is not None else self._cold(problem, goal)
+        stalled = 0
+        if goal.position is not None or goal.q is not None:
+            headway = cost.error(best.q_real[0]) - cost.error(best.q_real[-1])
+            if headway < OUTLIVED:
+                stalled = 1 + (guess.stalled if guess is not None else 0)
+        return self._report(problem, best, seed, converged, stalled, guardrails, names, keypoints, keypoint_bound)
+
+    def warm_up(self) -> None:
+        """Compiles (or loads from the cache) everything a plan needs, before the clock starts."""
+        from robotctl.robot import HOME
+        from robotctl.state import RobotState
+
+        still = np.zeros(10)
+        state = State(0.0, RobotState(HOME, still, HOME, still, 0.0))
+        first = self.plan(state, None, ReachGoal(np.array([0.5, 0.0, 0.8]), np.eye(3), HOME), RobotModel(), "none")
+        self.plan(state, first, ReachGoal(q=HOME), RobotModel(), "none")
+
+    # -- where to start -------------------------------------------------------------------------------------
+
+    def _track(self, problem: _Problem, path: np.ndarray) -> _Iterate:
+        limits = problem.limits
+        u = seeds.track(
+            problem.q0, problem.dq0, path, limits.speed, limits.low, limits.high, limits.acceleration, self._dt
+        )
+        return problem.evaluate(u)
+
+    def _real_time(self, problem: _Problem, guess: Plan) -> tuple[_Iterate, str, bool]:
+        """One or two iterations from the last plan, one step on."""
+        last = guess.q_ref[-1]
+        following = last + self._dt * 0.5 * guess.dq_ref[-1]
+        it = self._track(problem, np.concatenate([guess.q_ref[1:], following[None]]))
+        it, converged = self._iterate(problem, it, REAL_TIME_ITERATIONS)
+        seed = "shifted"
+        if it.violation > 0.0:
+            still = problem.evaluate(problem.limits.brake_u)
+            if still.violation < 0.5 * it.violation:
+                it, seed = still, "brake"
+        return it, seed, converged
+
+    def _cold(self, problem: _Problem, goal: ReachGoal) -> tuple[_Iterate, str, bool]:
+        """A few iterations from every seed, the best of them carried on."""
+        starts = [("brake", problem.evaluate(problem.limits.brake_u))]
+        if goal.q is not None:
+            ways = seeds.seed_paths(
+                problem.q0, np.asarray(goal.q, float), problem.limits.speed, self._horizon, self._dt
+            )
+            starts += [(name, self._track(problem, path)) for name, path in ways]
+        probed = [(name, *self._iterate(problem, it, PROBE_ITERATIONS)) for name, it in starts]
+        probed.sort(key=lambda entry: self._score(problem, entry[1]))
+        finished = []
+        for name, it, converged in probed[:FINALISTS]:
+            if not converged:
+                it, converged = self._iterate(problem, it, FINISH_ITERATIONS)
+            finished.append((name, it, converged))
+        name, best, converged = min(finished, key=lambda entry: self._score(problem, entry[1]))
+        return best, name, converged
+
+    def _score(self, problem: _Problem, it: _Iterate) -> float:
+        return problem.merit(it, problem.cost.weights(it.q_real))
+
+    def _iterate(self, problem: _Problem, it: _Iterate, budget: int) -> tuple[_Iterate, bool]:
+        trust, converged = TRUST, False
+        for _ in range(budget):
+            it, trust, converged = problem.improve(it, trust)
+            if converged:
+                break
+        return it, converged
+
+    # -- what holds -----------------------------------------------------------------------------------------
+
+    def _tightening(self) -> Tightening:
+        """As strict as the model's calibrated error asks, and as the safety filter will be."""
+        a, model = self._assumptions, self._model
+        position = np.maximum(held_bound(model.position_bound, self._horizon + 1), a.tracking_error)
+        return Tightening(
+            position=position + NOT_STRAIGHT,
+            speed=np.full(self._horizon + 1, max(float(model.speed_bound), a.tracking_speed_error) + BEND),
+            spread=0.5 * self._dt,
+            reach=FILTER_REACH,
+            lead=LEAD,
+            brake=LIMIT_SHARE * BRAKE,
+            rotation=2.0 * a.tracking_error / HAND_EXTENT,
+            latency=a.sensing_latency + a.actuation_latency + FILTER_REACH + TICK,
+            creep=CREEP,
+        )
+
+    def _limits(self, guardrails: Sequence[Guardrail], goal: ReachGoal, state: State) -> _Limits:
+        share = min((g.fraction for g in guardrails if isinstance(g, JointLimits)), default=1.0)
+        margin = JOINT_MARGIN + max((g.position_error for g in guardrails if isinstance(g, JointLimits)), default=0.0)
+        brake_u = seeds.brake(state.robot.dq_ref, self._horizon, self._dt)
+        brake_q, brake_dq = integrate(state.robot.q_ref, state.robot.dq_ref, brake_u, self._dt)
+        return _Limits(
+            speed=DQ_MAX * LIMIT_SHARE * share * float(np.clip(goal.speed_scale, 0.05, 1.0)),
+            acceleration=np.minimum(DDQ_MAX, LIMIT_SHARE * share * BRAKE),
+            low=Q_MIN + margin,
+            high=Q_MAX - margin,
+            brake_u=brake_u,
+            brake_q=brake_q[1:],
+            brake_dq=brake_dq[1:],
+        )
+
+    # -- what is answered -----------------------------------------------------------------------------------
+
+    def _report(
+        self,
+        problem: _Problem,
+        it: _Iterate,
+        seed: str,
+        converged: bool,
+        stalled: int,
+        guardrails: Sequence[Guardrail],
+        names: tuple[str, ...],
+        keypoints: np.ndarray,
+        keypoint_bound: np.ndarray,
+    ) -> Plan:
+        standing = np.abs(it.dq).max(axis=1) < STILL
+        ddq = np.concatenate([it.u, it.u[-1:]])
+        trajectory = Trajectory(
+            times=self._times,
+            states=np.concatenate([it.q_real, it.dq_real], axis=1),
+            actions=np.concatenate([it.dq[1:], np.full((self._horizon, 1), problem.state.robot.opening)], axis=1),
+            keypoints=keypoints,
+            keypoint_bound=keypoint_bound,
+            position_bound=held_bound(self._model.position_bound, self._horizon + 1),
+            speed_bound=np.where(standing, 0.0, float(self._model.speed_bound)),
+            acceleration=ddq,
+        )
+        margins = self._margins(problem, it, trajectory, guardrails, names)
+        worst = min(margins, key=lambda g: margins[g].value / TOLERANCE[self._unit(guardrails, g)], default="")
+        kept = all(m.value >= -TOLERANCE[self._unit(guardrails, g)] for g, m in margins.items())
+        if not np.isfinite(it.u).all():
+            return self._nothing(problem.state)
+        status = Status.SOLVED if kept else (Status.INFEASIBLE if converged or seed == "brake" else Status.TIMEOUT)
+        weights = problem.cost.weights(it.q_real)
+        return Plan(
+            status=status,
+            trajectory=trajectory,
+            q_ref=it.q,
+            dq_ref=it.dq,
+            ddq_ref=it.u,
+            dt=self._dt,
+            cost=problem.cost.terms(it.q, it.dq, it.q_real, it.u, weights),
+            margins=margins,
+            binding=worst,
+            violation=it.violation,
+            iterations=problem.iterations,
+            seed=seed,
+            stalled=stalled,
+        )
+
+    def _unit(self, guardrails: Sequence[Guardrail], name: str) -> str:
+        return next((g.unit for g in guardrails if g.header.id == name), "m")
+
+    def _margins(
+        self,
+        problem: _Problem,
+        it: _Iterate,
+        trajectory: Trajectory,
+        guardrails: Sequence[Guardrail],
+        names: tuple[str, ...],
+    ) -> dict[str, Margin]:
+        """Smallest margin of every guardrail, with the model's bounds and without."""
+        bounded = bare_tightening(trajectory.position_bound, trajectory.speed_bound)
+        zero = np.zeros(self._horizon + 1)
+        worst = evaluate(it.q_real, it.dq_real, problem.rules, bounded, 1).worst
+        free_people = problem.rules.people._replace(
+            radius=problem.rules.people.radius - _people_bound(trajectory.keypoint_bound)
+        )
+        free = problem.rules._replace(people=free_people)
+        without = evaluate(it.q_real, it.dq_real, free, bare_tightening(zero, zero), 1).worst
+        margins: dict[str, Margin] = {}
+        for column, name in enumerate(names[: len(names) - len(OWN)]):
+            guardrail = guardrails[column]
+            if isinstance(guardrail, JointLimits):
+                along = guardrail.margin(_joints_only(trajectory), RobotModel()).min(axis=1)[1:]
+                free_along = along
+            else:
+                along, free_along = worst[1:, column], without[1:, column]
+            k = int(np.argmin(along))
+            if not np.isfinite(along[k]):
+                continue  # nothing of it is near
+            found = Margin(float(along[k]), float(free_along[k] - along[k]), float(self._times[k + 1]))
+            if name not in margins or found.value < margins[name].value:
+                margins[name] = found
+        return margins
+
+    def _nothing(self, state: State) -> Plan:
+        empty = np.zeros((0, 10))
+        return Plan(Status.NONFINITE, None, empty, empty, empty, self._dt, {}, {}, "", np.inf, 0, "")
+
+
+def bare_tightening(position: np.ndarray, speed: np.ndarray) -> Tightening:
+    """No tightening but the bounds themselves: rows are the guardrails' margins."""
+    return Tightening(position, speed, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 0.0)
+
+
+def _people_bound(keypoint_bound: np.ndarray) -> np.ndarray:
+    from robotctl.body import CAPSULE_A, CAPSULE_B
+
+    grown = np.maximum(keypoint_bound[:, :, CAPSULE_A], keypoint_bound[:, :, CAPSULE_B])
+    return grown.reshape(len(keypoint_bound), -1)
+
+
+def _joints_only(trajectory: Trajectory) -> Sweep:
+    """A sweep without spheres, for guardrails that look at the joints."""
+    n = len(trajectory.times)
+    none, nowhere = np.zeros((n, 0)), np.zeros((n, 0, 3))
+    return Sweep(trajectory, nowhere, none, none, np.zeros((n, 3, 3)), nowhere, nowhere, none)
+
+
+def _is_finite(goal: ReachGoal) -> bool:
+    return all(part is None or np.isfinite(part).all() for part in (goal.position, goal.rotation, goal.q))
