@@ -56,15 +56,18 @@ class _Source:
 
 
 def tree_root(path: Path) -> Path:
-    """The outermost folder named `scenes` around a file, else the file's own folder."""
+    """The nearest folder named `scenes` around a file, else the file's own folder."""
     folders = path.resolve().parents
-    return next((folder for folder in reversed(folders) if folder.name == "scenes"), folders[0])
+    return next((folder for folder in folders if folder.name == "scenes"), folders[0])
 
 
-def check_urdf(path: Path) -> float:
-    """Checks a URDF and every mesh it names; total mass of its links [kg]."""
+def check_urdf(path: Path, movable: bool = True) -> float:
+    """Checks a URDF and every mesh it names; total mass of its links [kg].
+
+    Every link of something movable needs a mass: without one the engine would silently assume 1 kg.
+    """
     path = path.resolve()
-    return _check_urdf(path, _stamp(path))
+    return _check_urdf(path, movable, _stamp(path))
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -76,7 +79,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=64)
-def _check_urdf(path: Path, _stamp: tuple[int, int]) -> float:
+def _check_urdf(path: Path, movable: bool, _stamp: tuple[int, int]) -> float:
     source = _Source(path, tree_root(path))
     root, lines = _parse_xml(source, read_text(path, MAX_URDF_BYTES))
     if root.tag != "robot":
@@ -86,7 +89,8 @@ def _check_urdf(path: Path, _stamp: tuple[int, int]) -> float:
         source.fail(1, "a URDF needs at least one <link>")
     total = 0.0
     for link in links:
-        total += _inertial(source, link, lines)
+        if movable or link.find("inertial") is not None:
+            total += _inertial(source, link, lines)
     names = [link.get("name", "") for link in links]
     if len(set(names)) != len(names):
         source.fail(1, "two links have the same name")
@@ -138,7 +142,7 @@ def _parse_xml(source: _Source, text: str) -> tuple[ElementTree.Element, dict[El
 
 
 def _inertial(source: _Source, link: ElementTree.Element, lines: dict[ElementTree.Element, int]) -> float:
-    """Mass of a link [kg]. Without an inertial the engine would silently assume 1 kg."""
+    """Mass of a link [kg]."""
     name = link.get("name", "")
     mass, inertia = link.find("inertial/mass"), link.find("inertial/inertia")
     if mass is None or inertia is None:

@@ -212,6 +212,7 @@ class _Builder:
         if _FLOAT.fullmatch(text):
             value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
             if not math.isfinite(value):
-                self.fail(event.start_mark, f"'{text}' is not a finite number")
+                key = next((f"key '{key}': " for key in reversed(self._key) if key), "")
+                self.fail(event.start_mark, f"{key}'{text}' is not a finite number")
             return value
         return text

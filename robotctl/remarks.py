@@ -35,7 +35,7 @@ def task_remarks(task: Task, assumptions: Assumptions) -> list[str]:
         remarks += _too_fast(plan, assumptions)
     for predicate in task.objective:
         remarks += _doable(predicate, task.scene)
-    return remarks
+    return list(dict.fromkeys(remarks))
 
 
 def _resting(scene: Scene) -> Iterator[str]:

@@ -346,7 +346,7 @@ def find_scene(path_or_name: str | os.PathLike[str]) -> Path:
 def referenced(document: Document, location: Location, text: str) -> Path:
     """File that a file names: relative to it, and inside its tree of scenes or the packaged one.
 
-    The tree is the outermost folder named `scenes` around the file, else the file's own folder. Absolute paths and
+    The tree is the nearest folder named `scenes` around the file, else the file's own folder. Absolute paths and
     ways out of the tree (by `..` or by a link) are refused.
     """
     if text.startswith(PACKAGED):
@@ -428,7 +428,7 @@ def _furniture(document: Document, index: int, file: _FurnitureFile) -> Furnitur
     if file.urdf is not None:
         location = ("furniture", index, "urdf")
         urdf = referenced(document, location, file.urdf)
-        check_urdf(urdf)
+        check_urdf(urdf, movable=False)
     return Furniture(file.name, frozenset(file.labels), tuple(_box(box) for box in file.boxes), urdf)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=BaseModel)
 Numbers = tuple[float, ...]
+MISSING = "is missing"
 
 
 class Strict(BaseModel):
@@ -116,7 +117,10 @@ def header(document: Document, schema: str) -> None:
 
 
 def validate(document: Document, model: type[Model]) -> Model:
-    """The document as `model`; the first error in the file is raised with its position."""
+    """The document as `model`; the first error in the file is raised with its position.
+
+    A misspelt key is both unknown and missing: what is missing is said only if nothing else is wrong.
+    """
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
@@ -125,9 +129,9 @@ def validate(document: Document, model: type[Model]) -> Model:
         raise document.error(location, message, key) from None
 
 
-def _order(document: Document, entry: tuple[Location, str, bool]) -> tuple[int, int]:
+def _order(document: Document, entry: tuple[Location, str, bool]) -> tuple[bool, int, int]:
     mark = document.mark(entry[0], entry[2])
-    return mark.line, mark.column
+    return entry[1] == MISSING, mark.line, mark.column
 
 
 def _explain(document: Document, model: type[BaseModel], detail: ErrorDetails) -> tuple[Location, str, bool]:
@@ -137,7 +141,7 @@ def _explain(document: Document, model: type[BaseModel], detail: ErrorDetails) -
     if kind == "extra_forbidden":
         return location, f"unknown key{nearest(str(location[-1]), owner)}", True
     if kind == "missing":
-        return location, "is missing", False
+        return location, MISSING, False
     if kind == "value_error":
         return location, str(context["error"]), False
     if kind in ("union_tag_invalid", "literal_error"):
@@ -148,7 +152,7 @@ def _explain(document: Document, model: type[BaseModel], detail: ErrorDetails) -
         given = _at(document.data, location)
         return location, f"unknown word '{str(given)[:40]}'{nearest(str(given)[:40], choices)}", False
     if kind == "union_tag_not_found":
-        return (*location, str(context["discriminator"]).strip("'")), "is missing", False
+        return (*location, str(context["discriminator"]).strip("'")), MISSING, False
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         return location, "expected a map of keys and values", False
     if kind == "string_pattern_mismatch":

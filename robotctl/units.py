@@ -46,12 +46,20 @@ def factor(unit: str, canonical: str) -> float:
         raise ValueError(f"'{unit}' is not a unit{nearest(unit, UNITS)}")
     for word in re.findall(r"[a-zA-Z]+", unit):
         if word not in UNITS:
-            raise ValueError(f"unknown unit '{word}'{nearest(word, UNITS)}")
+            raise ValueError(f"unknown unit '{word}'{nearest(word, _alternatives(word, unit, canonical))}")
     registry = _registry()
     given, wanted = registry.parse_units(unit), registry.parse_units(canonical)
     if given.dimensionality != wanted.dimensionality:
         raise ValueError(f"'{unit}' does not measure what is asked for here: give it in {canonical}")
     return float(registry.Quantity(1.0, given).to(wanted).magnitude)
+
+
+def _alternatives(word: str, unit: str, canonical: str) -> list[str]:
+    """Units to suggest for a misspelt one: where it stands alone, only those that measure the right thing."""
+    registry = _registry()
+    wanted = registry.parse_units(canonical).dimensionality
+    fitting = [known for known in UNITS if registry.parse_units(known).dimensionality == wanted]
+    return fitting if fitting and word == unit else list(UNITS)
 
 
 def parse_vector(text: object, canonical: str, count: int) -> tuple[float, ...]:
