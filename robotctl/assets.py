@@ -27,6 +27,7 @@ MAX_VERTICES = 100_000
 MAX_ELEMENTS = 5_000
 MAX_DEPTH = 32
 FAR = 100.0  # no vertex, size or offset of a household thing is larger [m]
+SCENES_FOLDERS = ("scenes", "_scenes")  # the second is the packaged one in an installed wheel
 TEXTURES = (".png", ".jpg", ".jpeg")
 _OBJ_WORDS = frozenset({"v", "vt", "vn", "f", "o", "g", "s", "usemtl", "mtllib"})
 
@@ -58,7 +59,7 @@ class _Source:
 def tree_root(path: Path) -> Path:
     """The nearest folder named `scenes` around a file, else the file's own folder."""
     folders = path.resolve().parents
-    return next((folder for folder in folders if folder.name == "scenes"), folders[0])
+    return next((folder for folder in folders if folder.name in SCENES_FOLDERS), folders[0])
 
 
 def check_urdf(path: Path, movable: bool = True) -> float:
