@@ -26,11 +26,10 @@ seeds. All budgets count iterations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from robotctl.geometry import namespace as _namespace  # noqa: F401
 from robotctl.guardrails.guardrail import Assumptions, Guardrail, in_force
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.objectives.reach import ReachGoal
@@ -38,7 +37,7 @@ from robotctl.planning import seeds
 from robotctl.planning.cost import EFFORT_WEIGHT, Expansion, ReachCost
 from robotctl.planning.plan import STILL, Margin, Plan, Status
 from robotctl.planning.qp import StageQP
-from robotctl.planning.rows import MOTION, PLACE, Evaluation, Rules, Tightening, evaluate, linearise
+from robotctl.planning.rows import Evaluation, Rules, Tightening, evaluate, linearise
 from robotctl.planning.tables import OWN, Solid, Surroundings, boxes_of, build
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN, RobotModel
 from robotctl.state import N_ACTIONS, TICK, State
@@ -47,9 +46,11 @@ from robotctl.world_model.kinematic import held_bound, integrate
 from robotctl.world_model.world_model import HORIZON, MODEL_STEP, WorldModel
 
 KEEP = 8  # rows of each group and knot that enter the QP
+BACKOFF = np.array([0.002, 0.01])  # the QP keeps this more [m, m/s]: room for curvature, so that full steps are taken
 PENALTY = np.array([2000.0, 400.0])  # mu per metre of a place row, per m/s of a motion row
 TRUST = 0.5  # first bound on the change of a joint [m, rad]
 TRUST_RANGE = (0.02, 1.0)
+ACCEPTED = 2e-3  # violation of a tightened row that is nothing to brake for [m, m/s]
 STEPS = (1.0, 0.5, 0.25, 0.1, 0.03)
 ARMIJO = 1e-3
 REAL_TIME_ITERATIONS = 2
@@ -66,7 +67,8 @@ CREEP = 0.03  # [m/s] people who allow less than this allow no motion
 LEAD = 0.03  # [s] a brake takes whole ticks: up to half a tick late on average
 HAND_EXTENT = 0.138  # [m] as in the filter's tube: two points so far apart bound the hand's rotation error
 FILTER_REACH = 0.0125  # [s] half the spacing of the filter's samples
-OUTLIVED = 0.02  # a plan that ends no nearer than this to the goal than it starts makes no headway [m]
+HEADWAY = 0.02  # a plan that ends less than this nearer to the goal than it starts makes none [m]
+ARRIVED = 0.02  # [m]
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class _Problem:
             rows = np.einsum("hgki,hij->hgkj", by_position, chain) + np.concatenate(
                 [np.zeros_like(by_position), rows[..., 10:]], axis=-1
             )
-        values = np.where(it.rows.row[1:, :, :, 0] >= 0, it.rows.value[1:], np.inf)
+        values = np.where(it.rows.row[1:, :, :, 0] >= 0, it.rows.value[1:] - BACKOFF[:, None], np.inf)
         solution = self.qp.solve(
             expansion.hessian, expansion.gradient, EFFORT_WEIGHT, it.u, rows, values,
             self._control_bounds(it), self._state_bounds(it, trust), PENALTY,
@@ -167,7 +169,8 @@ class _Problem:
             return it, max(0.3 * trust, TRUST_RANGE[0]), False
         du, slack = solution
         merit = self.merit(it, weights)
-        predicted = it.penalty - float((slack @ PENALTY).sum()) + self._predicted(it, du, expansion)
+        left = np.maximum(slack - BACKOFF, 0.0)
+        predicted = it.penalty - float((left @ PENALTY).sum()) + self._predicted(it, du, expansion)
         if predicted < CONVERGED * (1.0 + 0.01 * merit):
             # Also when the bounds of a knot without any time to stop force a step that the rows do not see.
             if predicted < 0.0:
@@ -270,8 +273,8 @@ class TrajectoryOptimizer:
         best, seed, converged = self._real_time(problem, guess) if guess is not None else self._cold(problem, goal)
         stalled = 0
         if goal.position is not None or goal.q is not None:
-            headway = cost.error(best.q_real[0]) - cost.error(best.q_real[-1])
-            if headway < OUTLIVED:
+            present, final = cost.error(best.q_real[0]), cost.error(best.q_real[-1])
+            if final > ARRIVED and present - final < HEADWAY:
                 stalled = 1 + (guess.stalled if guess is not None else 0)
         return self._report(problem, best, seed, converged, stalled, guardrails, names, keypoints, keypoint_bound)
 
@@ -296,12 +299,16 @@ class TrajectoryOptimizer:
 
     def _real_time(self, problem: _Problem, guess: Plan) -> tuple[_Iterate, str, bool]:
         """One or two iterations from the last plan, one step on."""
-        last = guess.q_ref[-1]
-        following = last + self._dt * 0.5 * guess.dq_ref[-1]
-        it = self._track(problem, np.concatenate([guess.q_ref[1:], following[None]]))
+        on_plan = np.abs(problem.q0 - guess.q_ref[1]).max() < 1e-6 and np.abs(problem.dq0 - guess.dq_ref[1]).max() < 1e-6
+        if on_plan:
+            last = np.clip(-guess.dq_ref[-1] / self._dt, -problem.limits.acceleration, problem.limits.acceleration)
+            it = problem.evaluate(np.concatenate([guess.ddq_ref[1:], last[None]]))
+        else:
+            following = guess.q_ref[-1] + 0.5 * self._dt * guess.dq_ref[-1]
+            it = self._track(problem, np.concatenate([guess.q_ref[1:], following[None]]))
         it, converged = self._iterate(problem, it, REAL_TIME_ITERATIONS)
         seed = "shifted"
-        if it.violation > 0.0:
+        if it.violation > ACCEPTED:
             still = problem.evaluate(problem.limits.brake_u)
             if still.violation < 0.5 * it.violation:
                 it, seed = still, "brake"
