@@ -329,28 +329,28 @@ def bowl() -> None:
     collision = [
         *octagon(0.046, 0.0, 0.009),
         *wall_ring(0.0615, 0.006, 0.004, 0.026, slope=0.85),
-        *wall_ring(0.0742, 0.005, 0.022, 0.060, slope=0.06),
+        *wall_ring(0.0744, 0.005, 0.022, 0.060, slope=0.02),
     ]
     write_object("bowl", [Solid(lathe(profile), (0.80, 0.42, 0.24), 0.3)], collision)
 
 
 def plate() -> None:
-    """A dinner plate: 220 mm across, foot 130 mm, a flat rim 6 mm thick that rises to 22 mm."""
-    outside = [(0.0, 0.0), (0.064, 0.0), (0.066, 0.003), (0.075, 0.006), (0.108, 0.0155)]
-    profile = [*outside, *arc((0.108, 0.0175), 0.002, -60, 90, 6), (0.106, 0.0195), (0.078, 0.0118), (0.066, 0.0075)]
-    collision = [*octagon(0.070, 0.0, 0.0075)]
-    slope = float(np.arctan2(0.0155 - 0.006, 0.108 - 0.075))
-    pieces = 16
+    """A dinner plate: 220 mm across, foot 130 mm, its rim 5 mm thick and rising at 10 degrees to 16 mm."""
+    outside = [(0.0, 0.0), (0.064, 0.0), (0.066, 0.003), (0.075, 0.0055), (0.1075, 0.0112)]
+    inside = [(0.106, 0.0155), (0.077, 0.0104), (0.066, 0.0075), (0.0, 0.0070)]
+    profile = [*outside, *arc((0.1075, 0.0135), 0.0023, -60, 95, 6), *inside]
+    slope = float(np.deg2rad(10.0))
+    pieces, middle, length = 16, 0.087, 0.046
+    width = 2 * 0.110 * np.tan(np.pi / pieces)
+    collision = octagon(0.070, 0.0, 0.0072)
     for k in range(pieces):
         a = 2 * np.pi * k / pieces
-        middle, length = 0.087, 0.046
-        width = 2 * 0.110 * np.tan(np.pi / pieces)
-        center = (middle * np.cos(a), middle * np.sin(a), 0.0118)
-        collision.append(box_shape(center, (length, width, 0.0055), (0.0, -slope, a)))
-    rim = lathe([(0.1045, 0.0190), (0.1085, 0.0200), (0.1085, 0.0203), (0.1040, 0.0193)], 48)
+        center = (middle * np.cos(a), middle * np.sin(a), 0.0099)
+        collision.append(box_shape(center, (length, width, 0.0048), (0.0, -slope, a)))
+    rim = lathe([(0.1040, 0.0150), (0.1085, 0.0158), (0.1085, 0.0161), (0.1040, 0.0153)], 48)
     write_object(
         "plate",
-        [Solid(lathe([*profile, (0.0, 0.0075)], 64), WHITE, 0.4), Solid(rim, (0.16, 0.42, 0.60), 0.0)],
+        [Solid(lathe(profile, 64), WHITE, 0.4), Solid(rim, (0.16, 0.42, 0.60), 0.0)],
         collision,
     )
 
@@ -467,8 +467,10 @@ ARM_INERTIA = {
     "panda_link6": (1.666555, (0.060149, -0.014117, -0.010517), (1.964e-3, 4.354e-3, 5.433e-3, 1.09e-4, -1.158e-3, 3.41e-4)),
     "panda_link7": (0.735522, (0.010517, -4.252e-3, 0.061597), (0.012516, 0.010027, 4.815e-3, -4.28e-4, -1.196e-3, -7.41e-4)),
 }  # fmt: skip
-HAND_INERTIA = (0.73, (-0.01, 0.0, 0.03), (1e-3, 2.5e-3, 1.7e-3, 0.0, 0.0, 0.0))  # Franka's description of the hand
-FINGER_INERTIA = (0.015, (0.0, 0.012, 0.027), (3.6e-6, 4.5e-6, 2.0e-6, 0.0, 0.0, 0.0))  # a 15 g block of 20x14x54 mm
+# Franka's description gives the hand 0.73 kg. Here each finger carries 0.1 kg of that, for the reflected inertia of its
+# drive train: a finger of its bare 15 g cannot pass the drive's force on in the solver's 50 iterations.
+HAND_INERTIA = (0.53, (-0.01, 0.0, 0.02), (8e-4, 2.2e-3, 1.6e-3, 0.0, 0.0, 0.0))
+FINGER_INERTIA = (0.10, (0.0, 0.012, 0.027), (2.4e-5, 3.0e-5, 1.4e-5, 0.0, 0.0, 0.0))  # a block of 20 x 14 x 54 mm
 FRANKA = "franka:meshes"  # replaced at load time by the folder that pybullet_data brings
 
 

@@ -35,6 +35,7 @@ DT = TICK / STEPS  # [s]
 SETTLE = 60  # physics steps before time 0, in which the objects come to rest
 SOLVER_ITERATIONS = 50
 START_OPENING = 0.04  # of the fingers [m]
+FINGER_GAIN = 0.4  # share of the remaining way that the finger motors want to cover in one physics step
 GEAR_FORCE = 100.0  # the rack and pinion that moves both fingers together [N]
 SPINNING_FRICTION = 0.002  # of objects [m]
 WAKE_DISTANCE = 0.25  # a person this near wakes a resting object [m]
@@ -181,7 +182,16 @@ class BulletSimulator:
 
     def _build_furniture(self) -> None:
         floor = p.createCollisionShape(p.GEOM_PLANE, physicsClientId=self._client)
-        body = p.createMultiBody(0, floor, -1, physicsClientId=self._client)
+        visual = -1
+        if self.rendering:  # the engine's own picture of a plane crashes the EGL renderer
+            visual = p.createVisualShape(
+                p.GEOM_BOX,
+                halfExtents=[4.0, 4.0, 0.005],
+                visualFramePosition=[0, 0, -0.005],
+                rgbaColor=[0.78, 0.75, 0.70, 1.0],
+                physicsClientId=self._client,
+            )
+        body = p.createMultiBody(0, floor, visual, physicsClientId=self._client)
         self._names[body] = "floor"
         self._group(body, FURNITURE)
         for piece in self.scene.furniture:
@@ -335,7 +345,7 @@ class BulletSimulator:
         grip = self.scene.actuators.grip_force
         p.setJointMotorControlArray(
             self._robot, self._fingers, p.POSITION_CONTROL, targetPositions=[finger, finger], forces=[grip, grip],
-            physicsClientId=client,
+            positionGains=[FINGER_GAIN, FINGER_GAIN], physicsClientId=client,
         )  # fmt: skip
         self._pose_people(end)
         p.stepSimulation(physicsClientId=client)
@@ -373,8 +383,8 @@ class BulletSimulator:
         """Makes the tick's truth, with objects in their body frames, and shows it to the cameras."""
         times, q, dq, opening, poses, keypoints = zip(*samples, strict=True)
         n = len(self._objects)
-        center = np.array([[pose[0] for pose in step] for step in poses]).reshape(-1, n, 3)
-        turn = np.array([[pose[1] for pose in step] for step in poses]).reshape(-1, n, 4)
+        center = np.array([[pose[0] for pose in step] for step in poses]).reshape(len(poses), n, 3)
+        turn = np.array([[pose[1] for pose in step] for step in poses]).reshape(len(poses), n, 4)
         position = center + rotate(turn, self._offsets)
         quaternion = multiply(turn, self._turns)
         self._truth = Truth(
