@@ -124,7 +124,7 @@ def build(
             np.concatenate([np.full(len(b.center), owner) for b, _, owner in solids]),
         ),
         _balls(robot, around, slack, reference, n + 1),
-        Pairs(*_self_pairs(robot), n + 2),
+        Pairs(*self_pairs(robot), n + 2),
         Motion(
             np.array([m[0] for m in motion], float),
             np.array([m[1] for m in motion], float),
@@ -183,7 +183,7 @@ def _balls(robot: RobotModel, around: Surroundings, slack: Array, reference: lis
     return Balls(np.ascontiguousarray(obstacles[:, :3]), np.ascontiguousarray(obstacles[:, 3]), required, owner)
 
 
-def _self_pairs(robot: RobotModel) -> tuple[Array, Array]:
+def self_pairs(robot: RobotModel) -> tuple[Array, Array]:
     """Wrist, hand and what it holds against base, column and shoulder."""
     spheres = robot.spheres
     outer = np.flatnonzero(spheres.frame >= 5)
