@@ -20,11 +20,11 @@ from robotctl.controller import STILL, Controller, Cycle, nearest_person
 from robotctl.episode.step import PlanSummary, Step, Timing, VerdictSummary
 from robotctl.episode.writer import EpisodeWriter
 from robotctl.guardrails.load import GuardrailSet, load_guardrails
-from robotctl.judge import Judge
+from robotctl.judge.judge import Judge
 from robotctl.result import EpisodeResult, Tally
 from robotctl.robot import tcp_pose
 from robotctl.simulation.bullet import BulletSimulator
-from robotctl.state import Truth
+from robotctl.state import N_JOINTS, TICK, Truth
 from robotctl.task import Task
 from robotctl.world_model.composite import LearnedWorldModel, load_world_model
 
@@ -77,7 +77,9 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
 
     with (
         BulletSimulator(task.scene, () if options.people == "none" else task.people) as simulator,
-        EpisodeWriter(path, attachments(task, guardrails, model), metadata(task, options, guardrails, model)) as writer,
+        EpisodeWriter(
+            path, attachments(task, guardrails, model), metadata(task, options, guardrails, model), task.scene
+        ) as writer,
         ctrl_c() as interrupted,
     ):
         controller.warm_up()
@@ -87,7 +89,8 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
         while not ended:
             cycle = controller.act(observation, brake=interrupted.is_set())
             observation = simulator.step(cycle.verdict.action)
-            truth, reference = simulator.truth(), simulator.reference()
+            truth = simulator.truth()
+            reference = reference_along(cycle, truth.time)
             judge.observe(truth, reference)
             step = log_step(controller, cycle, truth, reference)
             writer.append(step)
@@ -142,18 +145,26 @@ def default_path(task: Task, options: RunOptions) -> Path:
     raise AssertionError
 
 
+def reference_along(cycle: Cycle, times: np.ndarray) -> np.ndarray:
+    """Joint reference at the times (K,) of the tick that the cycle commanded, (K, 10): an exact double integrator."""
+    robot = cycle.state.robot
+    acceleration = (cycle.verdict.action[:N_JOINTS] - robot.dq_ref) / TICK
+    s = (times - cycle.observation.time)[:, None]
+    return robot.q_ref + s * (robot.dq_ref + 0.5 * s * acceleration)
+
+
 def log_step(controller: Controller, cycle: Cycle, truth: Truth, reference: np.ndarray) -> Step:
     """What one cycle leaves in the log."""
     mission, plan, verdict = controller.mission, cycle.proposal.plan, cycle.verdict
+    predicted = {name: margin.value for name, margin in plan.margins.items()} if plan is not None else {}
     summary = None
     if plan is not None:
         path = np.zeros((0, 3))
         if cycle.proposal.fresh and plan.trajectory is not None:
             path = np.array([tcp_pose(q)[0] for q in plan.trajectory.q[::3]])
         summary = PlanSummary(
-            plan.status.name, plan.cost, plan.iterations, cycle.proposal.fresh, dict(plan.margins), path
+            plan.status.name, sum(plan.cost.values()), plan.iterations, cycle.proposal.fresh, predicted, path
         )
-    predicted = dict(plan.margins) if plan is not None else {}
     margins = {name: (value, predicted.get(name, value)) for name, value in verdict.margins.items()}
     appraisal = mission.appraisal if mission else None
     robot = controller.context.robot(cycle.state)

@@ -42,7 +42,7 @@ class Tally:
         if proposal.fresh and proposal.plan is not None:
             self.plan_ms.append(cycle.plan_ms)
             self.statuses[proposal.plan.status.name] += 1
-            self.least_margin = min([self.least_margin, *proposal.plan.margins.values()])
+            self.least_margin = min([self.least_margin, *(m.value for m in proposal.plan.margins.values())])
 
     def filter_dict(self) -> dict[str, Any]:
         return {

@@ -13,7 +13,7 @@ from robotctl.robot import BRAKE, RobotModel
 from robotctl.state import TICK, State
 
 TICKS_PER_PLAN = 2  # planning at 10 Hz
-RESCUE = 10  # plans in a row without a solution after which the seeds are tried again
+RESCUE = 10  # plans in a row without a solution, or without headway, after which the seeds are tried again
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Replanner:
         changed = goal is not self._goal
         fresh = changed or self._plan is None or self._tick % TICKS_PER_PLAN == 0
         if fresh:
-            cold = changed or self._plan is None or self._failures >= RESCUE
+            stuck = self._plan is not None and self._plan.stalled > 0 and self._plan.stalled % RESCUE == 0
+            cold = changed or self._plan is None or self._failures >= RESCUE or stuck
             guess = None if cold else self._plan
             self._plan = self._optimizer.plan(state, guess, goal, robot, skill, obstacles)
             self._goal, self._planned_at = goal, state.time

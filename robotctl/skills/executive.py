@@ -39,7 +39,7 @@ class Executive:
             verdict = self._judge(self._phase, state, waiting)
             if verdict is None:
                 return self._phase
-            self._next(Reached(state, verdict))
+            self._next(Reached(state, verdict, *self._phase.error(state.robot.q)))
         return None
 
     def _judge(self, phase: Phase, state: State, waiting: bool) -> bool | None:

@@ -23,7 +23,7 @@ def ranked_grasps(name: str, state: State, context: SkillContext) -> list[tuple[
     ranked = []
     for pose in grasp_poses(item, kind):
         seen = features(pose, item, kind, context.boxes, others)
-        ranked.append((context.outcomes.success_probability("pick", kind.name, features=seen), pose, features=seen))
+        ranked.append((context.outcomes.success_probability("pick", kind.name, seen), pose, seen))
     ranked.sort(key=lambda entry: -entry[0])
     return ranked
 
@@ -47,7 +47,7 @@ def pick(name: str, state: State, context: SkillContext) -> Story:
         "approach", ReachGoal(pose.before, pose.rotation, before), opening, 0.02, 0.1, passing=True, patience=20.0
     )
     if not reached.ok:
-        return Outcome(False, "the approach was given up", features=seen)
+        return Outcome(False, f"the approach was given up {reached.short()}", features=seen)
     # Look again: the object may have been read better, or moved, while the robot came near.
     moved = reached.state.object(name).position - state.object(name).position
     if np.linalg.norm(moved) > 0.05:
@@ -56,11 +56,10 @@ def pick(name: str, state: State, context: SkillContext) -> Story:
         "descend", ReachGoal(pose.position + moved, pose.rotation, at), opening, 0.005, 0.06, ignore=ignore
     )
     if not reached.ok:
-        return Outcome(False, "the grasp was not reached", features=seen)
+        return Outcome(False, f"the grasp was not reached, {reached.short()}", features=seen)
     reached = yield Phase("close", None, 0.0, hold=CLOSE_TIME, ignore=ignore)
-    reached = yield Phase(
-        "lift", ReachGoal(pose.position + moved + lift, pose.rotation, after), 0.0, 0.03, 0.2, passing=True, ignore=ignore
-    )
+    raised = ReachGoal(pose.position + moved + lift, pose.rotation, after)
+    reached = yield Phase("lift", raised, 0.0, 0.03, 0.2, passing=True, ignore=ignore)
     held = reached.state.robot.held
     if held is None or held.name != name:
         return Outcome(False, "nothing is between the fingers", features=seen)

@@ -74,12 +74,12 @@ def place(spot: Spot, state: State, context: SkillContext) -> Story:
         ignore=ignore,
     )  # fmt: skip
     if not reached.ok:
-        return Outcome(False, "the carry was given up", features=seen)
+        return Outcome(False, f"the carry was given up {reached.short()}", features=seen)
     if reached.state.robot.held is None:
         return Outcome(False, "lost on the way", features=seen)
     reached = yield Phase("lower", ReachGoal(path.positions[1], path.rotation, at), 0.0, 0.006, 0.06, ignore=ignore)
     if not reached.ok:
-        return Outcome(False, "the spot was not reached", features=seen)
+        return Outcome(False, f"the spot was not reached, {reached.short()}", features=seen)
     opening = min(reached.state.robot.opening + RELEASE_OPENING, STROKE)
     reached = yield Phase("open", None, opening, hold=OPEN_TIME, ignore=ignore)
     reached = yield Phase(

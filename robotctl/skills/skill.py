@@ -48,6 +48,12 @@ class Reached:
 
     state: State
     ok: bool  # False: the phase was given up
+    distance: float = 0.0  # of the hand from the goal [m]
+    angle: float = 0.0  # [rad]
+
+    def short(self) -> str:
+        """How far the phase is from its goal, in words."""
+        return f"{1000 * self.distance:.0f} mm and {np.rad2deg(self.angle):.0f} deg short"
 
 
 @dataclass(frozen=True)
