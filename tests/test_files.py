@@ -6,6 +6,10 @@ import json
 import math
 import re
 import shutil
+import struct
+import subprocess
+import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -729,9 +733,6 @@ def test_png_reads_back(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
     data = png(image)
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    import struct
-    import zlib
-
     at, body = 8, b""
     while at < len(data):
         (length,) = struct.unpack(">I", data[at : at + 4])
@@ -771,3 +772,26 @@ def test_urdf_of_furniture_may_have_no_mass(house: Path) -> None:
     (house / "scenes/assets/again.urdf").write_text(path.read_text().replace("1 1 1", "1 1"))
     with pytest.raises(InvalidFileError, match="expected 3 finite numbers"):
         check_urdf(house / "scenes/assets/again.urdf", movable=False)
+
+
+def test_a_wheels_folder_of_scenes_is_a_tree_too(house: Path) -> None:
+    (house / "scenes").rename(house / "_scenes")
+    assert load_task(house / "_scenes/room/tasks/tidy.yaml").name == "room/tidy"
+
+
+def test_render_writes_a_picture(tmp_path: Path) -> None:
+    """In a process of its own: a broken graphics driver must not take the tests with it."""
+    out = tmp_path / "kitchen.png"
+    code = "from robotctl.cli.files_commands import tasks_app; tasks_app()"
+    words = ["render", "kitchen/clear-table", str(out), "--size", "160x90", "--at", "0.1"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    data = out.read_bytes()
+    assert struct.unpack(">II", data[16:24]) == (160, 90)
+    assert len(data) > 2000  # not one colour
+
+
+@pytest.mark.parametrize("words", [["a.png", "b.png"], ["kitchen"], ["kitchen", "other", "a.png"]])
+def test_render_wants_one_picture(words: list[str]) -> None:
+    assert isinstance(RUNNER.invoke(scenes_app, ["render", *words]).exception, UsageError)

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 SceneName = Annotated[str, typer.Argument(help="A scene by name (kitchen) or file.", show_default=False)]
 TaskName = Annotated[str, typer.Argument(help="A task by name (kitchen/clear-table) or file.", show_default=False)]
-Output = Annotated[Path, typer.Argument(help="The PNG file to write.", show_default=False)]
+SceneAndOutput = Annotated[
+    list[str], typer.Argument(metavar="[SCENE] OUT.png", help="A scene by name or file, and the picture to write.")
+]
+TaskAndOutput = Annotated[
+    list[str], typer.Argument(metavar="[TASK] OUT.png", help="A task by name or file, and the picture to write.")
+]
 Size = Annotated[str, typer.Option(help="Width x height in pixels.")]
 Azimuth = Annotated[float, typer.Option(help="Where the camera stands: 90 south, 0 west [deg].")]
 Elevation = Annotated[float, typer.Option(help="How high the camera stands [deg].", min=1, max=85)]
@@ -78,15 +83,15 @@ def scenes_schema(
 
 @scenes_app.command("render")
 def scenes_render(
-    out: Output,
-    scene: SceneName = "kitchen",
+    words: SceneAndOutput,
     size: Size = "1280x720",
-    azimuth: Azimuth = 60.0,
-    elevation: Elevation = 35.0,
+    azimuth: Azimuth = 70.0,
+    elevation: Elevation = 30.0,
 ) -> None:
     """A picture of a scene, as a PNG file."""
     from robotctl.scene import load_scene
 
+    scene, out = _subject_and_output(words, "kitchen")
     _render(load_scene(scene), (), out, size, azimuth, elevation, 0.0, 0)
 
 
@@ -139,17 +144,17 @@ def tasks_schema(
 
 @tasks_app.command("render")
 def tasks_render(
-    task: TaskName,
-    out: Output,
+    words: TaskAndOutput,
     at: Annotated[float, typer.Option(help="Time of the picture [s].", min=0, max=600)] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the start and the people.", min=0)] = 0,
     size: Size = "1280x720",
-    azimuth: Azimuth = 60.0,
-    elevation: Elevation = 35.0,
+    azimuth: Azimuth = 70.0,
+    elevation: Elevation = 30.0,
 ) -> None:
     """A picture of a task with its people, while the robot stands still, as a PNG file."""
     from robotctl.task import load_task
 
+    task, out = _subject_and_output(words, "kitchen/clear-table")
     loaded = load_task(task)
     _render(loaded.scene, loaded.people, out, size, azimuth, elevation, at, seed)
 
@@ -334,6 +339,17 @@ def _guardrails_lines(rules: GuardrailSet) -> list[str]:
     return lines
 
 
+def _subject_and_output(words: list[str], default: str) -> tuple[str, Path]:
+    """What to draw, and the .png to write: in either order, the first may be left out."""
+    from robotctl.errors import UsageError
+
+    pictures = [word for word in words if word.lower().endswith(".png")]
+    subjects = [word for word in words if word not in pictures]
+    if len(pictures) != 1 or len(subjects) > 1:
+        raise UsageError("expected one .png file to write, and at most one thing to draw")
+    return (subjects or [default])[0], Path(pictures[0])
+
+
 def _render(
     scene: Scene,
     people: tuple[PersonPlan, ...],
@@ -353,17 +369,18 @@ def _render(
     from robotctl.png import png
     from robotctl.simulation.bullet import BulletSimulator
     from robotctl.simulation.camera import overview
+    from robotctl.simulation.quiet import quiet
     from robotctl.state import N_ACTIONS, TICK
 
     match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size)
     if match is None or max(map(int, match.groups())) > 4096:
         raise UsageError(f"--size: expected WIDTHxHEIGHT up to 4096x4096, got '{size[:20]}'")
-    if out.suffix.lower() != ".png" or not out.parent.is_dir():
-        raise UsageError(f"'{out}': expected a .png file in an existing folder")
+    if not out.parent.is_dir():
+        raise UsageError(f"'{out}': no such folder")
     width, height = map(int, match.groups())
     camera = overview(scene, azimuth, elevation)
     still = np.zeros(N_ACTIONS)
-    with BulletSimulator(scene, people, rendering=True) as simulator:
+    with quiet(), BulletSimulator(scene, people, rendering=True) as simulator:
         still[-1] = simulator.reset(seed).finger_opening
         for _ in range(round(at / TICK)):
             simulator.step(still)

@@ -18,7 +18,7 @@ class Camera:
 
     eye: tuple[float, float, float]  # [m]
     target: tuple[float, float, float]  # [m]
-    field_of_view: float = 50.0  # vertical [deg]
+    field_of_view: float = 45.0  # vertical [deg]
 
     def view(self) -> list[float]:
         """Camera from world, 16 numbers: the camera looks along its -z, its y points up."""
@@ -41,15 +41,15 @@ class Camera:
         return [float(x) for x in matrix.T.ravel()]
 
 
-def overview(scene: Scene, azimuth: float = 60.0, elevation: float = 35.0) -> Camera:
+def overview(scene: Scene, azimuth: float = 70.0, elevation: float = 30.0) -> Camera:
     """A camera that sees the whole scene from the south (azimuth 90) or the south-west (less) [deg]."""
     points = [scene.robot_start[:2]] + [item.position[:2] for item in scene.items]
     points += [box.center[:2] for piece in scene.furniture if "wall" not in piece.labels for box in piece.boxes]
     low, high = np.min(points, axis=0), np.max(points, axis=0)
-    distance = 2.2 + 0.75 * float(np.linalg.norm(high - low))
+    distance = 1.8 + 0.64 * float(np.linalg.norm(high - low))
     a, e = np.deg2rad(azimuth), np.deg2rad(elevation)
     out = distance * np.array([-np.cos(a) * np.cos(e), -np.sin(a) * np.cos(e), np.sin(e)])
-    middle = np.array([*(low + high) / 2, 0.6])
+    middle = np.array([*(low + high) / 2, 0.75])
     return Camera(_point(middle + out), _point(middle))
 
 
