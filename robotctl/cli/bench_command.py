@@ -1,0 +1,145 @@
+"""`robotctl bench guardrails`: the same episodes with and without guardrails, counted by the judge."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+COLUMNS = (
+    "episodes", "success (95 %)", "violating (95 %)", "violations", "contacts", "nearest", "interventions", "stopped",
+    "per episode", "speed",
+)  # fmt: skip
+app = typer.Typer(help="Measures what robotctl promises, over many episodes.", no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Measures what robotctl promises, over many episodes."""
+
+
+@app.command("guardrails")
+def guardrails(
+    tasks: Annotated[str, typer.Option(help="Tasks by a pattern over their names, or one task file.")] = "kitchen/*",
+    episodes: Annotated[int, typer.Option(help="Episodes of each task in each arm.", min=1)] = 10,
+    seeds: Annotated[str | None, typer.Option(help="Seeds A:B (without B) instead.", show_default=False)] = None,
+    arms: Annotated[str, typer.Option(help="Which of full, none, no-people.")] = "full,none,no-people",
+    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
+    shard: Annotated[
+        str | None, typer.Option(help="Only part i of n (1/4, 2/4, ...); then --resume joins them.", show_default=False)
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A world model made by `robotctl train`.", show_default="the packaged one")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what lies in --out.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the logs of uneventful episodes, too.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for answers and logs.", show_default="runs/bench-guardrails-DATE")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Runs every task with guardrails, without them, and without people, and counts what the judge saw.
+
+    The test bites if arm `none` violates often; the guardrails hold if arm `full` never does. Exit code 5 if arm
+    `full` or `no-people` violated a guardrail.
+    """
+    from robotctl.bench.episodes import violates
+    from robotctl.bench.guardrails import (
+        bench_answer,
+        chosen_arms,
+        chosen_seeds,
+        chosen_tasks,
+        run_bench,
+        trials,
+    )
+    from robotctl.cli.output import console, print_json, stdout_for_answers
+    from robotctl.cli.view import progress_bar
+    from robotctl.errors import InvalidFileError, UsageError
+
+    if resume and out is None:
+        raise UsageError("--resume needs the --out of the bench to go on with")
+    if model is not None and not model.is_file():
+        raise InvalidFileError(f"{model}: no such file")
+    folder = out or Path("runs") / f"bench-guardrails-{datetime.now():%Y%m%d-%H%M%S}"
+    names, numbers = chosen_tasks(tasks), chosen_seeds(seeds, episodes)
+    plan = trials(names, numbers, chosen_arms(arms), folder, model, keep)[part_of(shard)]
+    with stdout_for_answers(), progress_bar(len(plan), "episodes") if sys.stderr.isatty() else nullcontext() as bar:
+
+        def advance(trial: Any, answer: dict[str, Any]) -> None:
+            if bar is not None:
+                bar.advance(bool(answer["success"]), trial.arm != "none" and violates(answer))
+
+        results = run_bench(plan, workers, resume, advance)
+    answer = bench_answer(results, names, numbers, folder)
+    if as_json:
+        print_json(answer)
+    else:
+        terminal = console()
+        for part in table(answer):
+            terminal.print(part)
+    raise typer.Exit(exit_code(answer))
+
+
+def part_of(shard: str | None) -> slice:
+    """Every n-th trial from the i-th on, from `i/n`."""
+    from robotctl.errors import UsageError
+
+    if shard is None:
+        return slice(None)
+    i, slash, n = shard.partition("/")
+    if not (slash and i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n)):
+        raise UsageError(f"--shard: expected i/n with 1 <= i <= n, as in 1/4, got '{shard[:20]}'")
+    return slice(int(i) - 1, None, int(n))
+
+
+def exit_code(answer: dict[str, Any]) -> int:
+    """5 when an arm with guardrails violated one, 1 when an episode could not be run, else 0."""
+    if any(arm["episodes_violating"] or arm["contacts_moving"] for arm in answer["arms"] if arm["name"] != "none"):
+        return 5
+    return 1 if any(arm["failed"] for arm in answer["arms"]) else 0
+
+
+def table(answer: dict[str, Any]) -> Iterator[Any]:
+    """The arms as a table, one row each; then where the files lie."""
+    from rich.table import Table
+
+    from robotctl.cli.report import number, plural
+
+    grid = Table(box=None, pad_edge=False, header_style="dim")
+    grid.add_column("arm")
+    for title in COLUMNS:
+        grid.add_column(title, justify="right")
+    for arm in answer["arms"]:
+        n = max(1, arm["episodes"] - arm["failed"])
+        violated = "red" if arm["episodes_violating"] else "green"
+        share = arm["interventions_per_moving_cycle"]
+        grid.add_row(
+            f"[bold]{arm['name']}[/]",
+            str(arm["episodes"]),
+            f"{number(arm['success_rate'])} ({_interval(arm['success_ci95'])})",
+            f"[{violated}]{number(arm['violation_rate'])}[/] ({_interval(arm['violation_ci95'])})",
+            f"[{violated}]{arm['violations']}[/]",
+            f"[{'red' if arm['contacts_moving'] else 'green'}]{arm['contacts_moving']}[/]",
+            number(arm["min_separation_m"], 2, "m"),
+            "-" if share is None else f"{100 * share:.1f} %",
+            f"{arm['stopped_s'] / n:.1f} s",
+            f"{arm['simulated_s'] / n:.1f} s",
+            f"{number(arm['real_time_factor'], 1)}x",
+        )
+    yield grid
+    for arm in answer["arms"]:
+        broken = ", ".join(f"{name} {count}" for name, count in arm["violations_by_id"].items() if count)
+        if broken:
+            yield f"[dim]{arm['name']}:[/] {broken}"
+        if arm["failed"]:
+            yield f"[red]{arm['name']}: {plural(arm['failed'], 'episode')} could not be run[/]"
+    yield f"[dim]answers and logs of eventful episodes:[/] {answer['out']}"
+
+
+def _interval(bounds: list[float]) -> str:
+    return f"{bounds[0]:.2f} to {bounds[1]:.2f}"

@@ -1,0 +1,214 @@
+"""`robotctl replay EPISODE`: the timeline of an episode in the terminal, and the verdict judged again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from robotctl.episode.reader import EpisodeLog
+    from robotctl.replay import Rejudged, Timeline
+
+MISMATCH = 1
+NAME = 22  # columns for the names on the left
+COLORS = ("cyan", "magenta", "blue", "yellow", "green")
+
+
+def replay(
+    episode: Annotated[Path, typer.Argument(help="An episode file (.mcap).", show_default=False)],
+    judge: Annotated[bool, typer.Option("--judge", help="Judge the recorded ground truth again.")] = False,
+    start: Annotated[float, typer.Option("--from", help="Begin here [s].", min=0)] = 0.0,
+    end: Annotated[float | None, typer.Option("--to", help="End here [s].", min=0, show_default="the end")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Shows what happened when. With --judge: recomputes the verdict; exit code 1 if it is not the logged one.
+
+    An episode that was cut short is shown as far as it goes and marked incomplete.
+    """
+    from robotctl.cli.output import console, print_json, stdout_for_answers
+    from robotctl.episode.reader import read_episode
+    from robotctl.replay import judge_again, timeline, timeline_dict
+
+    with stdout_for_answers():
+        log = read_episode(episode)
+        line = timeline(log, start, math.inf if end is None else end)
+        again = judge_again(log) if judge else None
+    summary = log.summary or {}
+    if as_json:
+        answer: dict[str, Any] = {
+            "schema": "robotctl/replay.v1",
+            "episode": episode,
+            "task": log.metadata.get("task"),
+            "seed": log.metadata.get("seed"),
+            "complete": log.complete,
+            "damage": log.damage,
+            "success": summary.get("success"),
+            "exit_code": summary.get("exit_code"),
+            "digest": log.digest,
+            "timeline": timeline_dict(line),
+        }
+        if again is not None:
+            answer |= {
+                "verdict": again.verdict,
+                "guardrails": again.verdict["guardrails"],
+                "matches_log": again.matches_log,
+                "differences": again.differences,
+            }
+        print_json(answer)
+    else:
+        terminal = console()
+        for text in (*heading(log), *picture(line, min(terminal.width, 120)), *judged(again)):
+            terminal.print(text)
+    if again is not None and again.logged and not again.matches_log:
+        raise typer.Exit(MISMATCH)
+
+
+def heading(log: EpisodeLog) -> Iterator[str]:
+    """What this is and how it ended."""
+    from robotctl.cli.report import OUTCOME, plural
+
+    about = log.metadata
+    arm = f", arm {about['arm']}" if about.get("arm", "full") != "full" else ""
+    yield f"[bold]{about.get('task', '?')}[/] seed {about.get('seed', '?')}{arm}  [dim]{about.get('started', '')}[/]"
+    if not log.complete or log.summary is None:
+        yield f"[yellow]incomplete[/]: {log.damage}; {log.count} steps, {log.duration:.1f} s recovered"
+        return
+    summary = log.summary
+    color, word = OUTCOME.get(summary["exit_code"], ("red", "failed"))
+    violations = summary["guardrails"]["violations"]
+    yield (
+        f"[bold {color}]{word}[/] after {summary['time']['simulated_s']:.1f} s: "
+        f"{len(summary['objective']['satisfied'])} goals met, {len(summary['objective']['unsatisfied'])} not, "
+        f"[{'red' if violations else 'green'}]{plural(violations, 'violation')}[/]"
+    )
+
+
+def picture(line: Timeline, columns: int) -> Iterator[str]:
+    """The timeline as lines of blocks."""
+    from robotctl.cli.sparkline import sparkline
+
+    width = max(20, columns - NAME - 22)
+    yield ""
+    yield from _skills(line, width)
+    yield ""
+    met = line.objective
+    total = max(1, line.objective_total)
+    curve = sparkline([float(m) for m in met], width, 0.0, float(total), "max")
+    yield _row("objective", f"[green]{curve}[/]", f"{met[-1]} of {line.objective_total}")
+    nearest = min(line.distance)
+    curve = sparkline(line.distance, width, 0.0, 2.0)
+    yield _row("people", f"[cyan]{curve}[/]", f"nearest {nearest:.2f} m" if math.isfinite(nearest) else "nobody")
+    curve = sparkline(line.speed, width, 0.0, 1.0, "max")
+    yield _row("speed", f"[blue]{curve}[/]", f"up to {100 * max(line.speed):.0f} %")
+    yield _row("filter", _events(line, width), f"{_seconds(sum(line.stopped), line):.1f} s stopped")
+    yield ""
+    yield f"[dim]{'margins':<{NAME}}{'(height: the largest seen)':<{width}}  smallest[/]"
+    for name, values in sorted(line.margins.items()):
+        finite = [v for v in values if math.isfinite(v)]
+        if not finite:
+            continue
+        least = min(finite)
+        color = "red" if least < 0 else "green"
+        yield _row(name, f"[{color}]{sparkline(values, width, 0.0, max(*finite, 1e-9))}[/]", f"{least:.3f}")
+    yield _axis(line, width)
+    yield from _story(line)
+
+
+def _row(name: str, curve: str, figure: str) -> str:
+    return f"{name[: NAME - 1]:<{NAME}}{curve}  {figure}"
+
+
+def _skills(line: Timeline, width: int) -> Iterator[str]:
+    """One row per skill, a bar where it ran."""
+    span = max(line.end - line.start, 1e-9)
+    rows = list(dict.fromkeys(s.what for s in line.skills))
+    for i, what in enumerate(rows[:24]):
+        cells = [" "] * width
+        seconds = 0.0
+        for skill in line.skills:
+            if skill.what != what:
+                continue
+            seconds += skill.end - skill.start
+            first = int((skill.start - line.start) / span * (width - 1))
+            last = int((skill.end - line.start) / span * (width - 1))
+            cells[first : last + 1] = "█" * (last - first + 1)
+        color = "bright_black" if what in ("resting", "looking") else COLORS[i % len(COLORS)]
+        yield _row(what, f"[{color}]{''.join(cells)}[/]", f"{seconds:.1f} s")
+    if len(rows) > 24:
+        yield f"[dim]and {len(rows) - 24} more[/]"
+
+
+def _events(line: Timeline, width: int) -> str:
+    """A mark where the filter intervened, a cross where a person was touched."""
+    span = max(line.end - line.start, 1e-9)
+    cells = ["[dim]·[/]"] * width
+
+    def column(t: float) -> int:
+        return int((t - line.start) / span * (width - 1))
+
+    for spell in line.interventions:
+        for i in range(column(spell.start), column(spell.end) + 1):
+            cells[i] = "[yellow]▪[/]"
+    for now, _, _ in line.contacts:
+        cells[column(now)] = "[red]✗[/]"
+    return "".join(cells)
+
+
+def _seconds(ticks: int, line: Timeline) -> float:
+    return ticks * (line.end - line.start) / max(1, len(line.time) - 1)
+
+
+def _axis(line: Timeline, width: int) -> str:
+    """Times below the curves, at round seconds."""
+    span = line.end - line.start
+    step = next((s for s in (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600) if span / s <= width / 10), 1200)
+    cells = [" "] * width
+    t = math.ceil(line.start / step) * step
+    while t <= line.end + 1e-9 and span > 0:
+        at = int((t - line.start) / span * (width - 1))
+        text = f"{t:g} s" if step < 60 else f"{t / 60:g} min"
+        if at + len(text) < width:
+            cells[at : at + len(text) + 1] = "│" + text
+        t += step
+    return f"{'':<{NAME}}[dim]{''.join(cells)}[/]"
+
+
+def _story(line: Timeline) -> Iterator[str]:
+    """What was worth a line: messages, interventions, contacts, in the order of time."""
+    events = [(t, text) for t, text in line.messages]
+    events += [
+        (s.start, f"[yellow]filter for {max(s.end - s.start, 0.05):.2f} s: {s.what}[/]") for s in line.interventions
+    ]
+    events += [(t, f"[red]{link} touches {person}[/]") for t, link, person in line.contacts]
+    events.sort(key=lambda event: event[0])
+    if events:
+        yield ""
+    for t, text in events[:40]:
+        yield f"[dim]{t:7.2f} s[/]  {text}"
+    if len(events) > 40:
+        yield f"[dim]and {len(events) - 40} more; narrow it with --from and --to, or see --json[/]"
+
+
+def judged(again: Rejudged | None) -> Iterator[str]:
+    """The recomputed verdict."""
+    from robotctl.cli.report import plural
+
+    if again is None:
+        return
+    yield ""
+    guardrails = again.verdict["guardrails"]
+    yield (
+        f"judged again: {plural(guardrails['violations'], 'violation')} in {guardrails['steps_judged']:,} steps, "
+        f"{plural(again.verdict['contacts']['moving'], 'contact')} of the moving robot"
+    )
+    if not again.logged:
+        yield "[yellow]the log holds no verdict to compare with[/]"
+    elif again.matches_log:
+        yield "[green]the same as the logged verdict, in every figure[/]"
+    else:
+        yield "[red]not the logged verdict:[/]"
+        yield from (f"  {text}" for text in again.differences)
