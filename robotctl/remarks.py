@@ -28,8 +28,8 @@ def scene_remarks(scene: Scene) -> list[str]:
 
 
 def task_remarks(task: Task, assumptions: Assumptions) -> list[str]:
-    """Those of the scene, and people faster than assumed, paths through furniture, places too small."""
-    remarks = scene_remarks(task.scene)
+    """Those of the scene, and sensors or people beyond the assumptions, paths through furniture, places too small."""
+    remarks = [*scene_remarks(task.scene), *_too_blind(task.scene, assumptions)]
     for plan in task.people:
         remarks += _walking(plan, task.scene)
         remarks += _too_fast(plan, assumptions)
@@ -91,6 +91,17 @@ def _too_fast(plan: PersonPlan, assumptions: Assumptions) -> Iterator[str]:
         speed, assumed = float(fastest[i == KEYPOINT_PART].max()), assumptions.human_speed[part]
         if speed > assumed:
             yield f"person '{plan.name}': {part} at {speed:.1f} m/s, the guardrails assume at most {assumed:g} m/s"
+
+
+def _too_blind(scene: Scene, assumptions: Assumptions) -> Iterator[str]:
+    sensors = scene.sensors
+    for name, value, assumed, unit in (
+        ("latency", sensors.latency, assumptions.sensing_latency, "s"),
+        ("human_error", sensors.human_error, assumptions.human_error, "m"),
+        ("object_error", sensors.object_error, assumptions.object_error, "m"),
+    ):
+        if value > assumed:
+            yield f"sensors: {name} {value:g} {unit}, the guardrails assume at most {assumed:g} {unit}"
 
 
 def _doable(predicate: Predicate, scene: Scene) -> Iterator[str]:

@@ -630,6 +630,8 @@ def remarks_of(house: Path, file: str, old: str, new: str) -> list[str]:
         ("scene", "0.3 -0.3 0.75 m", "0.3 -0.3 0.75 m", []),
         ("scene", "position: 0 2 0 m", "position: 0 2 0.4 m", ["item 'cup_2' rests on nothing: it will fall"]),
         ("scene", "position: 0 2 0 m", "position: 0.3 -0.6 0.72 m", ["item 'cup_2' is inside furniture 'top'"]),
+        ("scene", "human_error: 15 mm", "human_error: 30 mm",
+         ["sensors: human_error 0.03 m, the guardrails assume at most 0.02 m"]),
         ("task", "2 -2 m", "0.3 1 m", ["person 'guest' walks through furniture 'top'"]),
         ("kinds", KINDS[KINDS.index("    grasps") :], "",
          ["object 'cup_1' cannot be picked up: its kind 'cup' has no grasps"]),
