@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,15 +13,18 @@ import pytest
 from robotctl.body import KEYPOINTS
 from robotctl.guardrails.blade_speed import BladeSpeed
 from robotctl.guardrails.clearance import Boxes, Clearance
-from robotctl.guardrails.guardrail import Assumptions, Header, Scope
+from robotctl.guardrails.guardrail import Assumptions, Guardrail, Header, Scope
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
-from robotctl.robot import HOME
+from robotctl.robot import BRAKE, DQ_MAX, HOME, Q_MAX, Q_MIN, ROBOT_SPHERES, RobotModel
+from robotctl.safety import tube
+from robotctl.safety.brake import brake_velocities, reference_path
 from robotctl.safety.safety_filter import SafetyFilter
 from robotctl.state import TICK, Held, PersonState, RobotState, State
+from robotctl.trajectory import Trajectory
 
 ASSUMED = Assumptions(
     human_speed={"torso": 1.6, "arm": 2.0, "hand": 2.0, "leg": 3.0},
@@ -118,3 +124,580 @@ def test_bad_readings_stop_the_robot(fault):
     assert verdict.stopped
     assert verdict.reason == "separation"
     assert not verdict.action[:10].any()
+
+
+# ---- the covering spheres ----------------------------------------------------------------------------------------
+
+
+def hull_surfaces() -> list[tuple[str, int, np.ndarray]]:
+    """Name, frame and surface points of everything the robot can be hit with."""
+    trimesh = pytest.importorskip("trimesh")
+    folder = Path(find_spec("pybullet_data").submodule_search_locations[0]) / "franka_panda/meshes/collision"
+
+    def points(name: str) -> np.ndarray:
+        hull = trimesh.load(folder / f"{name}.obj", force="mesh").convex_hull
+        return np.concatenate([hull.vertices, trimesh.sample.sample_surface(hull, 8000, seed=1)[0]])
+
+    turn = np.linspace(0, 2 * np.pi, 90)
+    rings = [(0.24, z) for z in np.linspace(0.02, 0.30, 15)] + [(0.10, z) for z in np.linspace(0.30, 0.40, 6)]
+    base = [np.column_stack([r * np.cos(turn), r * np.sin(turn), np.full(90, z)]) for r, z in rings]
+    out = [("base", 0, np.concatenate(base)), ("link0", 0, points("link0") + np.array([0, 0, 0.40]))]
+    out += [(f"link{i}", i, points(f"link{i}")) for i in range(1, 8)]
+    out.append(("hand", 8, points("hand")))
+    finger = points("finger") + np.array([0, 0, 0.0584])
+    for opening in np.linspace(0.0, 0.04, 9):
+        out.append(("left finger", 8, finger + np.array([0, opening, 0])))
+        out.append(("right finger", 8, finger * [-1, -1, 1] - np.array([0, opening, 0])))
+    return out
+
+
+def test_spheres_cover_the_robot():
+    """Every point of the hulls that the simulator collides with lies in a sphere of its frame."""
+    for name, frame, points in hull_surfaces():
+        own = ROBOT_SPHERES.frame == frame
+        apart = np.linalg.norm(points[:, None] - ROBOT_SPHERES.offset[own], axis=2) - ROBOT_SPHERES.radius[own]
+        assert apart.min(axis=1).max() <= 0, name
+
+
+# ---- brake and tube ----------------------------------------------------------------------------------------------
+
+
+def test_brake_is_synchronised_and_within_limits():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        dq = rng.uniform(-1, 1, 10) * DQ_MAX * rng.choice([1.0, 0.1, 0.001], 10)
+        velocities = brake_velocities(dq, BRAKE)
+        assert not velocities[-1].any()
+        path = np.concatenate([dq[None], velocities])
+        deceleration = np.diff(path, axis=0) / TICK
+        assert np.all(np.abs(deceleration) <= BRAKE * (1 + 1e-9))
+        assert np.allclose(deceleration, deceleration[0])
+        ticks = np.max(np.abs(dq) / (BRAKE * TICK))
+        assert len(velocities) == max(1, int(np.ceil(ticks - 1e-9)))
+    assert len(brake_velocities(np.zeros(10), BRAKE)) == 0
+
+
+def random_motion(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A reference and the velocity at the end of the tick, within all limits."""
+    q = rng.uniform(Q_MIN, Q_MAX)
+    q[:3] = rng.uniform(-1, 1, 3)
+    dq = rng.uniform(-1, 1, 10) * DQ_MAX * rng.choice([1.0, 0.3])
+    v = np.clip(dq + rng.uniform(-1, 1, 10) * BRAKE * TICK, -DQ_MAX, DQ_MAX)
+    return q, dq, v
+
+
+def dense(q: np.ndarray, dq: np.ndarray, velocities: np.ndarray, fine: int = 40) -> tuple[np.ndarray, ...]:
+    """Times, positions and velocities of the reference at `fine` samples per tick."""
+    times = np.arange(fine * len(velocities) + 1) * TICK / fine
+    knots = np.concatenate([dq[None], velocities])
+    tick = np.minimum((times / TICK).astype(int), len(velocities) - 1)
+    s = (times - tick * TICK)[:, None]
+    slope = np.diff(knots, axis=0)[tick] / TICK
+    starts = q + np.concatenate([np.zeros((1, 10)), np.cumsum(0.5 * TICK * (knots[1:] + knots[:-1]), axis=0)])
+    return times, starts[tick] + s * knots[tick] + 0.5 * s * s * slope, knots[tick] + s * slope
+
+
+def test_tube_holds_the_motion_between_samples():
+    """Dense positions, speeds and turns of the path lie within what the tube says of the nearest sample."""
+    rng = np.random.default_rng(1)
+    none = replace(ASSUMED, tracking_error=0.0, tracking_speed_error=0.0)
+    robot = RobotModel()
+    lever = tube.levers(robot)
+    tightest = np.inf
+    for _ in range(150):
+        q, dq, v = random_motion(rng)
+        path = np.concatenate([v[None], brake_velocities(v, BRAKE)])
+        robot_state = RobotState(q, dq, q, dq, 0.04)
+        swept = tube.worst_case(robot, lever, robot_state, [path], (), 0.0, none, 0.0)
+        times, qs, dqs = dense(q, dq, path)
+        center, velocity, turning, hand = robot.sphere_motion(qs, dqs)
+        sample = np.minimum(np.floor(times / tube.SPACING + 0.5).astype(int), len(swept.sweep.center) - 1)
+        moved = np.linalg.norm(center - swept.sweep.center[sample], axis=-1)
+        assert np.all(moved <= swept.motion[sample] + 1e-9)
+        speed = np.linalg.norm(velocity, axis=-1) + turning * robot.spheres.radius
+        assert np.all(speed <= swept.sweep.speed[sample] + 1e-6)
+        cosine = 0.5 * (np.einsum("tij,tij->t", hand, swept.sweep.hand_rotation[sample]) - 1)
+        assert np.all(np.arccos(np.clip(cosine, -1, 1)) <= swept.turn[sample, 0] + 1e-6)
+        tightest = min(tightest, np.min((swept.motion[sample] - moved)[moved > 1e-3], initial=np.inf))
+    assert tightest < 1e-3  # the bound is not only true but of use
+
+
+def test_reference_path_is_what_the_drives_follow():
+    rng = np.random.default_rng(2)
+    q, dq, v = random_motion(rng)
+    path = np.concatenate([v[None], brake_velocities(v, BRAKE)])
+    times, positions, velocities, _ = reference_path(q, dq, path)
+    fine = dense(q, dq, path, fine=2)
+    for mine, other in zip((times, positions, velocities), fine, strict=True):
+        assert np.allclose(mine, other, atol=1e-12)
+    for velocity in path:
+        q, dq = advance(q, dq, np.append(velocity, 0.0))
+    assert np.allclose(q, positions[-1], atol=1e-12)
+
+
+def test_levers_bound_the_jacobian():
+    """No joint moves a sphere's centre faster than its lever says."""
+    rng = np.random.default_rng(3)
+    robot = RobotModel()
+    lever = tube.levers(robot) - robot.spheres.radius[:, None] * (tube.levers(robot) > 0)
+    q = rng.uniform(Q_MIN, Q_MAX, (200, 10))
+    for joint in range(8):
+        dq = np.zeros((200, 10))
+        dq[:, 2 + joint] = 1.0
+        velocity = robot.sphere_motion(q, dq)[1]
+        assert np.all(np.linalg.norm(velocity, axis=-1) <= lever[:, joint] + 1e-9)
+
+
+# ---- the invariant -----------------------------------------------------------------------------------------------
+
+PARTS_SPEED = ASSUMED.keypoint_speed()[tube.KEYPOINT_PART]
+STEPS = 12
+
+
+class World:
+    """The worst that the assumptions allow: delayed drives, errors to the bound, people that charge."""
+
+    def __init__(self, rng: np.random.Generator, assumed: Assumptions = ASSUMED, people: int = 1) -> None:
+        self.rng, self.assumed = rng, assumed
+        self.speed = assumed.keypoint_speed()[tube.KEYPOINT_PART]
+        self.delay = int(rng.integers(0, int(assumed.actuation_latency * 240) + 1))  # physics steps
+        angle = rng.uniform(0, 2 * np.pi, people)
+        away = rng.uniform(0.6, 2.2, people)
+        middle = np.stack([0.3 + away * np.cos(angle), 0.65 + away * np.sin(angle), np.full(people, 0.9)], axis=1)
+        self.keypoints = middle[:, None] + rng.normal(size=(people, len(KEYPOINTS), 3)) * [0.15, 0.15, 0.4]
+        self.charge = rng.uniform(0, 1, people) < 0.6
+        self.readings = [self._read(p, 0.0) for p in range(people)]
+        self.truth: list[np.ndarray] = []
+
+    def _read(self, person: int, time: float) -> PersonState:
+        error = self.rng.normal(size=(len(KEYPOINTS), 3))
+        error *= self.assumed.human_error / np.linalg.norm(error, axis=1, keepdims=True)
+        return PersonState(f"p{person}", self.keypoints[person] + error, time, np.zeros((0, len(KEYPOINTS), 3)))
+
+    def step(self, tick: int, q: np.ndarray) -> None:
+        """People move for one tick, towards the robot or anywhere; what is read now is delivered next."""
+        center = RobotModel().sphere_motion(q[None], np.zeros((1, 10)))[0][0]
+        for person, keypoints in enumerate(self.keypoints):
+            if self.rng.uniform() < 0.8:
+                self.readings[person] = self._read(person, tick * TICK)
+            if self.rng.uniform() < 0.1:
+                self.charge[person] = not self.charge[person]
+            nearest = np.argmin(np.linalg.norm(keypoints[:, None] - center, axis=2), axis=1)
+            aim = center[nearest] - keypoints if self.charge[person] else self.rng.normal(size=keypoints.shape)
+            self._aim = getattr(self, "_aim", {})
+            self._aim[person] = aim / np.maximum(np.linalg.norm(aim, axis=1, keepdims=True), 1e-9)
+        for _ in range(STEPS):
+            for person in range(len(self.keypoints)):
+                self.keypoints[person] += self._aim[person] * self.speed[:, None] / 240.0
+            self.truth.append(self.keypoints.copy())
+
+
+def worst_margins(
+    rules: tuple[Guardrail, ...],
+    robot: RobotModel,
+    held: Held | None,
+    q: np.ndarray,
+    dq: np.ndarray,
+    keypoints: np.ndarray,
+    assumed: Assumptions,
+) -> dict[str, float]:
+    """Smallest true margin of each rule for references q, dq (K, 10) with the drives' errors at their bound.
+
+    Rules on motion are counted where the reference moves: at rest they hold by definition.
+    """
+    n = len(q)
+    trajectory = Trajectory(
+        times=np.arange(n) / 240.0,
+        states=np.concatenate([q, dq], axis=1),
+        actions=np.zeros((n - 1, 11)),
+        keypoints=keypoints,
+        keypoint_bound=np.zeros(keypoints.shape[:3]),
+        position_bound=np.full(n, assumed.tracking_error),
+        speed_bound=np.full(n, assumed.tracking_speed_error),
+        acceleration=np.zeros((n, 10)),
+    )
+    sweep = replace(robot.sweep(trajectory), rotation_bound=2 * assumed.tracking_error / tube.HAND_EXTENT)
+    moving = np.any(dq != 0, axis=1)
+    out = {}
+    for rule in rules:
+        if rule.header.scope.applies(held, "pick"):
+            margin = rule.margin(sweep, robot)
+            if isinstance(rule, Separation | BladeSpeed | Speed):
+                margin = margin[moving]
+            out[rule.header.id] = float(np.min(margin, initial=np.inf))
+    return out
+
+
+ALONG_Y = np.array([[0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0.1], [0, 0, 0, 1.0]])  # the blade across the hand
+UPSIDE_DOWN = np.array([[1, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 0.16], [0, 0, 0, 1.0]])  # upright under the hand
+HELD = {
+    "nothing": None,
+    "knife": Held("knife_1", "knife", frozenset({"sharp"}), ALONG_Y),
+    "cup": Held("cup_1", "cup", frozenset({"fillable"}), UPSIDE_DOWN),
+}
+KINDS["cup"] = SimpleNamespace(spheres=np.array([[0, 0, 0.03, 0.045], [0, 0, 0.07, 0.045]]), blade=np.zeros(2, bool))
+
+
+def proposals(rng: np.random.Generator, q: np.ndarray, dq: np.ndarray, target: np.ndarray):
+    """What a planner of any quality may propose."""
+    kind = rng.integers(0, 20)
+    if kind == 0:
+        return [None, np.full(11, np.nan), np.full(11, np.inf), np.zeros(3)][rng.integers(0, 4)]
+    if kind < 4:
+        return rng.normal(size=11) * 3
+    if kind < 6:
+        return np.append(np.zeros(10), 0.08)
+    return np.append(np.clip(target, -DQ_MAX, DQ_MAX), 0.04)
+
+
+def run_episode(
+    rules: tuple[Guardrail, ...], rng: np.random.Generator, ticks: int = 14, checked: tuple[Guardrail, ...] = GUARDRAILS
+) -> tuple[dict[str, float], float]:
+    """Smallest true margin of each of `checked`, and the share of time the robot moved, under a filter with `rules`."""
+    held = list(HELD.values())[rng.integers(0, 3)]
+    robot = RobotModel()
+    if held is not None:
+        kind = KINDS[held.kind]
+        robot = robot.holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
+    while True:
+        q = start() + rng.normal(size=10) * [0.4, 0.4, 2.0, 0.6, 0.3, 0.5, 0.3, 0.1, 0.1, 0.6]
+        free = worst_margins(
+            checked, robot, held, q[None], np.zeros((1, 10)), np.zeros((1, 0, len(KEYPOINTS), 3)), ASSUMED
+        )
+        if min(free.values()) > 0.01:
+            break
+    world = World(rng, people=int(rng.integers(0, 3)))
+    guard = SafetyFilter(SimpleNamespace(guardrails=rules, assumptions=ASSUMED), KINDS)
+    dq = np.zeros(10)
+    target = rng.normal(size=10) * DQ_MAX * 0.5
+    references, speeds = [np.tile(q, (world.delay, 1))], [np.zeros((world.delay, 10))]
+    for tick in range(ticks):
+        if rng.uniform() < 0.15:
+            target = rng.normal(size=10) * DQ_MAX * rng.choice([0.2, 0.6, 2.0])
+        state = moving_state(q, dq, tick * TICK, world.readings, held)
+        verdict = guard.certify(state, proposals(rng, q, dq, target), "pick")
+        assert np.isfinite(verdict.action).all()
+        assert "unverified" not in verdict.reason
+        s = (np.arange(STEPS) + 1)[:, None] * TICK / STEPS
+        slope = (verdict.action[:10] - dq) / TICK
+        references.append(q + s * dq + 0.5 * s * s * slope)
+        speeds.append(dq + s * slope)
+        world.step(tick, q)
+        q, dq = advance(q, dq, verdict.action)
+    n = ticks * STEPS
+    speeds = np.concatenate(speeds)
+    margins = worst_margins(
+        checked, robot, held, np.concatenate(references)[:n], speeds[:n], np.array(world.truth), ASSUMED
+    )
+    return margins, float(np.mean(np.any(speeds != 0, axis=1)))
+
+
+def test_no_planner_and_no_person_makes_a_moving_robot_break_a_guardrail():
+    """Closed-loop inductive steps: at every physics step of every episode every guardrail holds."""
+    rng = np.random.default_rng(4)
+    smallest: dict[str, float] = {}
+    moving = []
+    for _ in range(170):  # 14 ticks each: 2,380 steps of the induction
+        margins, share = run_episode(GUARDRAILS, rng)
+        moving.append(share)
+        for name, margin in margins.items():
+            smallest[name] = min(margin, smallest.get(name, np.inf))
+    assert set(smallest) == {g.header.id for g in GUARDRAILS}
+    for name, margin in smallest.items():
+        assert margin >= -1e-9, name
+    assert np.mean(moving) > 0.3  # a frozen robot would prove nothing
+
+
+# ---- each guardrail and each term is needed ----------------------------------------------------------------------
+
+
+def far_person(x: float, y: float, z: float) -> np.ndarray:
+    """All keypoints in one point: a ball of the thickest capsule's radius, (J, 3)."""
+    return np.tile([x, y, z], (len(KEYPOINTS), 1)).astype(float)
+
+
+def drive(
+    rules: tuple[Guardrail, ...],
+    command,
+    *,
+    q: np.ndarray | None = None,
+    held: Held | None = None,
+    person: np.ndarray | None = None,
+    believed: Assumptions = ASSUMED,
+    true: Assumptions = ASSUMED,
+    charge: bool = False,
+    age: float = 0.0,
+    claimed_age: float | None = None,
+    ticks: int = 60,
+    checked: tuple[Guardrail, ...] = GUARDRAILS,
+) -> tuple[dict[str, float], set[str]]:
+    """Drive on with one command under a filter that believes `believed`, in a world that does the worst of `true`.
+
+    Returns the smallest true margins, and the guardrails that made the filter intervene. A charging person is read
+    `human_error` too far away, `age` too late, and comes at the assumed speed; the drives trail by all of
+    `actuation_latency`.
+    """
+    q, dq = (start() if q is None else q.copy()), np.zeros(10)
+    guard = SafetyFilter(SimpleNamespace(guardrails=rules, assumptions=believed), KINDS)
+    robot = RobotModel()
+    if held is not None:
+        kind = KINDS[held.kind]
+        robot = robot.holding(held, kind.spheres[:, :3], kind.spheres[:, 3] + true.object_error, kind.blade)
+    delay = round(true.actuation_latency * 240)
+    references, speeds, reasons = [np.tile(q, (delay, 1))], [np.zeros((delay, 10))], set()
+    count = 0 if person is None else 1
+    late = round(age * 240)
+    truth = [np.empty((count, len(KEYPOINTS), 3))] * 0
+    now = np.zeros((count, len(KEYPOINTS), 3)) if person is None else person[None].copy()
+    past = [now] * (late + 1)  # what was true at each physics step, oldest first
+    speed = true.keypoint_speed()[tube.KEYPOINT_PART][:, None]
+    for tick in range(ticks):
+        time = tick * TICK
+        readings = ()
+        if person is not None:
+            seen = past[-1 - late][0]
+            away = seen - q[None, [0, 1, 2]] * [1, 1, 0] - [0, 0, 0.3]
+            seen = seen + true.human_error * away / np.linalg.norm(away, axis=1, keepdims=True)
+            stamp = time - (age if claimed_age is None else claimed_age)
+            readings = (PersonState("p", seen, stamp, np.zeros((0, len(KEYPOINTS), 3))),)
+        verdict = guard.certify(moving_state(q, dq, time, readings, held), np.append(command, 0.04), "pick")
+        reasons.add(verdict.reason)
+        s = (np.arange(STEPS) + 1)[:, None] * TICK / STEPS
+        slope = (verdict.action[:10] - dq) / TICK
+        references.append(q + s * dq + 0.5 * s * s * slope)
+        speeds.append(dq + s * slope)
+        for _ in range(STEPS):
+            if charge:
+                center = robot.sphere_motion(q[None], np.zeros((1, 10)))[0][0]
+                nearest = np.argmin(np.linalg.norm(now[0][:, None] - center, axis=2), axis=1)
+                aim = center[nearest] - now[0]
+                now = now + (aim / np.linalg.norm(aim, axis=1, keepdims=True) * speed / 240)[None]
+            past.append(now)
+            truth.append(now)
+        q, dq = advance(q, dq, verdict.action)
+    n = ticks * STEPS
+    q_all, dq_all = np.concatenate(references)[:n], np.concatenate(speeds)[:n]
+    return worst_margins(checked, robot, held, q_all, dq_all, np.array(truth), true), reasons
+
+
+def joint(index: int, speed: float) -> np.ndarray:
+    out = np.zeros(10)
+    out[index] = speed
+    return out
+
+
+CASES = {
+    "separation": {"command": joint(0, 0.5), "person": far_person(2.0, 0.65, 0.5)},
+    "blade": {"command": joint(2, 1.0), "person": far_person(0.3, 2.0, 0.9), "held": HELD["knife"]},
+    "clearance": {"command": joint(1, -0.5)},
+    "stove": {"command": np.array([0.5, 0.5, *np.zeros(8)]), "q": np.array([0.3, 0.65, *HOME[2:]])},
+    "upright": {"command": joint(8, 0.5), "held": HELD["cup"]},
+    "speed": {"command": joint(2, 1.45), "q": np.array([0, 5, 0, 0, 1.2, 0, -0.8, 0, 2.0, 0.8])},
+    "joint_limits": {"command": joint(9, 0.8)},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_guardrail_is_needed(name):
+    """Each case drives into its guardrail: with it the filter stops in time, without it the rule is broken."""
+    margins, reasons = drive(GUARDRAILS, **CASES[name])
+    assert min(margins.values()) >= 0, margins
+    assert name in reasons
+    without = tuple(g for g in GUARDRAILS if g.header.id != name)
+    margins, reasons = drive(without, **CASES[name])
+    assert margins[name] < 0
+    assert name not in reasons
+
+
+NOTHING = Assumptions(dict.fromkeys(("torso", "arm", "hand", "leg"), 0.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+SLOW = dict.fromkeys(("torso", "arm", "hand", "leg"), 0.2)
+FAST = dict.fromkeys(("torso", "arm", "hand", "leg"), 2.0)
+FORTH = joint(0, 0.6)
+TERMS = {
+    "human_speed": (replace(NOTHING, human_speed=FAST), {"person": far_person(3.5, 0.65, 0.3), "charge": True}),
+    "human_error": (replace(NOTHING, human_error=0.25), {"person": far_person(2.5, 0.65, 0.3)}),
+    "actuation_latency": (
+        replace(NOTHING, human_speed=FAST, actuation_latency=0.25),
+        {"person": far_person(3.5, 0.65, 0.3), "charge": True},
+    ),
+    "tracking_error": (replace(NOTHING, tracking_error=0.15), {"person": far_person(2.5, 0.65, 0.3)}),
+    "tracking_speed_error": (replace(NOTHING, tracking_speed_error=0.3), {"person": far_person(2.5, 0.65, 0.3)}),
+    "object_error": (
+        replace(NOTHING, object_error=0.10),
+        {"held": HELD["cup"], "q": np.array([-0.5, 1.55, 0.0, *HOME[3:]])},
+    ),
+}
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_every_term_of_the_tube_is_needed(term):
+    """A world with one kind of error, far larger than usual: believed, the guardrails hold; ignored, one breaks."""
+    true, case = TERMS[term]
+    margins, _ = drive(GUARDRAILS, FORTH, believed=true, true=true, **case)
+    assert min(margins.values()) >= 0, margins
+    ignored = {"human_speed": dict.fromkeys(FAST, 0.0)} if term == "human_speed" else {term: 0.0}
+    margins, _ = drive(GUARDRAILS, FORTH, believed=replace(true, **ignored), true=true, **case)
+    assert min(margins.values()) < 0
+
+
+def test_the_age_of_a_reading_is_needed():
+    """Readings that come 0.4 s late; then the same readings with stamps that say they are fresh."""
+    true = replace(NOTHING, human_speed=FAST)
+    case = {"person": far_person(4.0, 0.65, 0.3), "charge": True, "age": 0.4, "believed": true, "true": true}
+    margins, _ = drive(GUARDRAILS, FORTH, **case)
+    assert min(margins.values()) >= 0, margins
+    margins, _ = drive(GUARDRAILS, FORTH, **case, claimed_age=0.0)
+    assert margins["separation"] < 0
+
+
+def test_motion_between_samples_is_needed(monkeypatch):
+    """A knife carried past a thin post at full speed, the post half way between two samples."""
+    tip = start()
+    tip[0] = -2.0
+    center = (
+        RobotModel()
+        .holding(HELD["knife"], KNIFE_SPHERES[:, :3], KNIFE_SPHERES[:, 3], KINDS["knife"].blade)
+        .sphere_motion(tip[None], np.zeros((1, 10)))[0][0, -7:]
+    )
+    reach = center[:, 1].max() + 0.018  # the outermost sphere of the knife passes at this y
+
+    def smallest() -> float:
+        worst = np.inf
+        for sideways in np.linspace(-0.004, 0.002, 13):
+            post = np.array([[0.0, reach + sideways, center[-1, 2]]])
+            half = np.array([[0.0005, 0.0005, 0.05]])
+            rules = (KeepOut(header("post"), Boxes(post, np.eye(3)[None], half)),)
+            margins, _ = drive(
+                rules, joint(0, 0.75), q=tip, held=HELD["knife"], believed=NOTHING, true=NOTHING, checked=rules
+            )
+            worst = min(worst, margins["post"])
+        return worst
+
+    assert smallest() >= 0
+    monkeypatch.setattr(tube, "REACH", 0.0)
+    assert smallest() < 0
+
+
+# ---- recovery, scaling, held things ------------------------------------------------------------------------------
+
+
+def beside_table(gap: float) -> np.ndarray:
+    """The arm's tucked robot with its nearest sphere `gap` metres from the table's north edge."""
+    q = start()
+    low, high = -1.0, 2.0
+    for _ in range(60):
+        q[1] = 0.5 * (low + high)
+        robot = RobotModel()
+        margin = worst_margins(
+            GUARDRAILS[2:3], robot, None, q[None], np.zeros((1, 10)), np.zeros((1, 0, len(KEYPOINTS), 3)), NOTHING
+        )
+        low, high = (q[1], high) if margin["clearance"] + 0.005 < gap else (low, q[1])
+    return q
+
+
+@pytest.mark.parametrize("gap", [0.0135, 0.010, 0.002, -0.01])
+def test_robot_can_leave_a_place_that_is_too_tight(gap):
+    """Away from the table it may go, slowly; towards it not at all; and it does not swing between the two."""
+    q = beside_table(gap)
+    guard = SafetyFilter(RULES, KINDS)
+    towards = guard.certify(moving_state(q, np.zeros(10)), np.append(joint(1, -0.05), 0.04), "pick")
+    assert towards.stopped
+    assert towards.reason == "clearance"
+    dq, here = np.zeros(10), q.copy()
+    for tick in range(120):
+        verdict = guard.certify(moving_state(here, dq, tick * TICK), np.append(joint(1, 0.08), 0.04), "pick")
+        here, dq = advance(here, dq, verdict.action)
+    assert here[1] > q[1] + 0.3
+
+
+def test_a_robot_stopped_by_furniture_can_go_back():
+    """Drive into the limit of clearance at any speed, stop there, then drive away: never stuck."""
+    for speed in (-0.03, -0.11, -0.3, -0.8):
+        guard = SafetyFilter(RULES, KINDS)
+        q, dq = beside_table(0.15), np.zeros(10)
+        for tick in range(150):
+            verdict = guard.certify(moving_state(q, dq, tick * TICK), np.append(joint(1, speed), 0.04), "pick")
+            q, dq = advance(q, dq, verdict.action)
+        stopped = q.copy()
+        assert not dq.any()
+        for tick in range(20):
+            verdict = guard.certify(moving_state(q, dq, tick * TICK), np.append(joint(1, 0.3), 0.04), "pick")
+            q, dq = advance(q, dq, verdict.action)
+        assert q[1] > stopped[1] + 0.1
+
+
+def test_a_person_slows_the_robot_before_stopping_it():
+    """Near the limit part of the command passes; the share falls as the person comes nearer."""
+    scales = []
+    for away in np.arange(1.7, 0.7, -0.005):
+        guard = SafetyFilter(RULES, KINDS)
+        q, dq = start(), np.zeros(10)
+        person = PersonState("p", far_person(0.3 + away, 0.65, 0.5), 0.0, np.zeros((0, len(KEYPOINTS), 3)))
+        command = np.append(joint(0, 0.125), 0.04)
+        scales.append(guard.certify(moving_state(q, dq, 0.0, [person]), command, "pick").scale)
+    assert scales == sorted(scales, reverse=True)
+    assert set(scales) == {1.0, 0.5, 0.25, 0.0}
+
+
+def test_release_is_not_blocked():
+    """A well-formed action that brakes still commands the fingers; nonsense keeps the last opening."""
+    guard = SafetyFilter(RULES, KINDS)
+    near = PersonState("p", far_person(0.3, 1.2, 0.5), 0.0, np.zeros((0, len(KEYPOINTS), 3)))
+    state = moving_state(start(), np.zeros(10), 0.0, [near], HELD["cup"])
+    verdict = guard.certify(state, np.append(joint(0, 0.3), 0.07), "place")
+    assert verdict.stopped
+    assert verdict.action[10] == 0.07
+    verdict = guard.certify(state, np.append(joint(0, np.nan), 0.01), "place")
+    assert verdict.action[10] == 0.07
+
+
+def test_unknown_thing_in_the_hand_stops_the_robot():
+    guard = SafetyFilter(RULES, KINDS)
+    held = Held("x", "unheard of", frozenset(), np.eye(4))
+    verdict = guard.certify(moving_state(start(), np.zeros(10), 0.0, (), held), np.append(joint(0, 0.1), 0.0), "pick")
+    assert verdict.stopped
+    assert "unheard of" in verdict.reason
+
+
+def test_a_reference_moved_by_others_is_noticed():
+    guard = SafetyFilter(RULES, KINDS)
+    verdict = guard.certify(moving_state(start(), joint(0, 0.4)), None, "pick")
+    assert "unverified" in verdict.reason
+    assert 0 < verdict.action[0] < 0.4
+
+
+@pytest.mark.parametrize("field", ["q_ref", "dq_ref"])
+def test_nan_in_the_reference_stands(field):
+    guard = SafetyFilter(RULES, KINDS)
+    state = moving_state(start(), np.zeros(10))
+    broken = replace(state, robot=replace(state.robot, **{field: np.full(10, np.nan)}))
+    verdict = guard.certify(broken, np.full(11, 0.1), "pick")
+    assert verdict.intervened
+    assert not verdict.action[:10].any()
+
+
+def test_speed_and_acceleration_are_limited():
+    guard = SafetyFilter(RULES, KINDS)
+    q, dq = np.array([0, 8, *HOME[2:]]), np.zeros(10)
+    for tick in range(30):
+        verdict = guard.certify(moving_state(q, dq, tick * TICK), np.append(joint(0, 5.0), 0.04), "pick")
+        assert abs(verdict.action[0] - dq[0]) <= BRAKE[0] * TICK
+        q, dq = advance(q, dq, verdict.action)
+    assert 0.9 * DQ_MAX[0] < dq[0] < DQ_MAX[0]
+
+
+def test_same_input_same_answer():
+    def run() -> list[bytes]:
+        rng = np.random.default_rng(9)
+        guard = SafetyFilter(RULES, KINDS)
+        world = World(rng, people=2)
+        q, dq, out = start(), np.zeros(10), []
+        for tick in range(10):
+            state = moving_state(q, dq, tick * TICK, world.readings)
+            verdict = guard.certify(state, rng.normal(size=11) * 0.2, "pick")
+            out.append(verdict.action.tobytes())
+            world.step(tick, q)
+            q, dq = advance(q, dq, verdict.action)
+        return out
+
+    assert run() == run()
