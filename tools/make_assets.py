@@ -267,7 +267,7 @@ def box_shape(center: Sequence[float], size: Sequence[float], rpy: Sequence[floa
 
 
 def wall_ring(
-    radius: float, thickness: float, low: float, high: float, slope: float = 0.0, pieces: int = 16
+    radius: float, thickness: float, low: float, high: float, slope: float = 0.0, pieces: int = 24
 ) -> list[str]:
     """Boxes along a circular wall whose outer faces touch `radius` at half height; `slope` [rad] leans it outwards."""
     length = (high - low) / np.cos(slope)
@@ -550,7 +550,9 @@ def robot() -> None:
         ((0.0, 0.0145, 0.027), (0.019, 0.013, 0.020)),
         ((0.0, 0.0145, 0.0095), (0.0208, 0.0238, 0.019)),
     ]
-    grip = '    <contact><lateral_friction value="1.0"/><spinning_friction value="0.05"/></contact>'  # rubber pads
+    # Rubber pads. The anchor takes out the solver's creep at rest; the friction cone stays what it is: a 0.2 kg cup slips
+    # from a grip of 2 N (0.5 * 2 * 2 N < 0.2 kg * g) and is held by 4 N.
+    grip = '    <contact><lateral_friction value="1.0"/><spinning_friction value="0.006"/><friction_anchor/></contact>'
     for side, sign in (("left", 1), ("right", -1)):
         turned = (0.0, 0.0, 0.0 if sign > 0 else np.pi)
         visual = f'    <visual>{origin((0, 0, 0), turned)}<geometry><mesh filename="{FRANKA}/visual/finger.obj"/></geometry></visual>'
