@@ -17,6 +17,7 @@ import numpy as np
 
 import robotctl
 from robotctl.controller import STILL, Controller, Cycle, nearest_person
+from robotctl.episode.bundle import ATTACHMENT, bundle
 from robotctl.episode.step import PlanSummary, Step, Timing, VerdictSummary
 from robotctl.episode.writer import EpisodeWriter
 from robotctl.guardrails.load import GuardrailSet, load_guardrails
@@ -78,7 +79,7 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
     with (
         BulletSimulator(task.scene, () if options.people == "none" else task.people) as simulator,
         EpisodeWriter(
-            path, attachments(task, guardrails, model), metadata(task, options, guardrails, model), task.scene
+            path, attachments(task, options, guardrails, model), metadata(task, options, guardrails, model), task.scene
         ) as writer,
         ctrl_c() as interrupted,
     ):
@@ -253,9 +254,12 @@ def conclude(
     )
 
 
-def attachments(task: Task, guardrails: GuardrailSet, model: LearnedWorldModel) -> dict[str, bytes]:
+def attachments(
+    task: Task, options: RunOptions, guardrails: GuardrailSet, model: LearnedWorldModel
+) -> dict[str, bytes]:
     """The files that an episode needs to be judged again."""
     return {
+        ATTACHMENT: bundle(task, options.guardrail_files, options.relax),
         "scene.yaml": task.scene.text.encode(),
         "task.yaml": task.text.encode(),
         "guardrails.json": guardrails.text.encode(),
