@@ -106,7 +106,7 @@ def timeline_dict(line: Timeline) -> dict[str, Any]:
         "skills": [vars(span) for span in line.skills],
         "objective": {
             "total": line.objective_total,
-            "reached": [
+            "changes": [
                 {"time": t, "met": b}
                 for t, (a, b) in zip(line.time[1:], pairwise(line.objective), strict=True)
                 if a != b

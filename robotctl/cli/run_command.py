@@ -117,7 +117,7 @@ def relaxations(ids: list[str], reasons: list[str]) -> dict[str, str]:
 
 
 def episode_files(out: Path | None, task: str, seed: int, episodes: int) -> list[Path | None]:
-    """Where each episode goes; None: the default, a new file in episodes/. Existing files are refused before the start."""
+    """Where each episode goes; None: a new file in episodes/. Files that exist are refused before anything starts."""
     from robotctl.errors import UsageError
 
     if out is None:
