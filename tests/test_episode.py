@@ -267,6 +267,8 @@ def test_a_flipped_byte_never_passes_for_the_episode(tmp_path_factory: pytest.Te
         return
     if log.complete:
         assert log.digest == digest
+        assert log.summary == {"success": True, "worst": None, "digest": digest}
+        assert log.metadata["seed"] == "0"
         assert len(list(log.steps)) == 6
     else:
         assert len(list(log.steps)) == log.count

@@ -108,7 +108,7 @@ def table(answer: dict[str, Any]) -> Iterator[Any]:
     """The arms as a table, one row each; then where the files lie."""
     from rich.table import Table
 
-    from robotctl.cli.report import number, plural
+    from robotctl.cli.report import number, plural, safe
 
     grid = Table(box=None, pad_edge=False, header_style="dim")
     grid.add_column("arm")
@@ -133,12 +133,12 @@ def table(answer: dict[str, Any]) -> Iterator[Any]:
         )
     yield grid
     for arm in answer["arms"]:
-        broken = ", ".join(f"{name} {count}" for name, count in arm["violations_by_id"].items() if count)
+        broken = ", ".join(f"{safe(name)} {count}" for name, count in arm["violations_by_id"].items() if count)
         if broken:
             yield f"[dim]{arm['name']}:[/] {broken}"
         if arm["failed"]:
             yield f"[red]{arm['name']}: {plural(arm['failed'], 'episode')} could not be run[/]"
-    yield f"[dim]answers and logs of eventful episodes:[/] {answer['out']}"
+    yield f"[dim]answers and logs of eventful episodes:[/] {safe(answer['out'])}"
 
 
 def _interval(bounds: list[float]) -> str:

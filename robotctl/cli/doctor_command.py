@@ -7,7 +7,6 @@ import shutil
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -80,6 +79,8 @@ def _machine() -> Check:
 
 
 def _package(name: str, needed: bool, advice: str) -> Check:
+    from importlib import metadata
+
     try:
         return Check(name, True, needed, metadata.version(name))
     except metadata.PackageNotFoundError:

@@ -21,6 +21,7 @@ def episodes_list(
 ) -> None:
     """The episodes in a folder."""
     from robotctl.cli.output import console, print_json
+    from robotctl.cli.report import safe
     from robotctl.episode.reader import read_episode
     from robotctl.errors import InvalidFileError, UsageError
 
@@ -38,9 +39,9 @@ def episodes_list(
     terminal = console()
     for row in rows:
         task, seed, length = row.get("task", "?"), row.get("seed", "?"), row.get("duration_s", 0.0)
-        terminal.print(f"{row['path']}  [dim]{task} seed {seed}, {length:.1f} s:[/] {outcome(row)}")
+        terminal.print(f"{safe(row['path'])}  [dim]{safe(task)} seed {safe(seed)}, {length:.1f} s:[/] {outcome(row)}")
     if not rows:
-        terminal.print(f"no episodes in {folder}")
+        terminal.print(f"no episodes in {safe(folder)}")
 
 
 @app.command("info")
@@ -49,6 +50,7 @@ def episodes_info(
 ) -> None:
     """What is in an episode file: what was run, how it ended, whether the file is sound."""
     from robotctl.cli.output import console, print_json
+    from robotctl.cli.report import safe
     from robotctl.episode.reader import read_episode
 
     log = read_episode(episode)
@@ -61,13 +63,13 @@ def episodes_info(
         print_json({"schema": "robotctl/episode-info.v1", **answer})
         return
     terminal = console()
-    terminal.print(f"{episode}: {outcome(answer)}")
+    terminal.print(f"{safe(episode)}: {outcome(answer)}")
     for key in ("steps", "duration_s", "bytes", "digest"):
         terminal.print(f"  {key:<20} {answer[key]}")
     for key, value in log.metadata.items():
-        terminal.print(f"  [dim]{key:<20} {value}[/]", markup=True)
+        terminal.print(f"  [dim]{safe(key):<20} {safe(value)}[/]")
     for name, size in answer["attachments"].items():
-        terminal.print(f"  attached: {name}, {size} bytes")
+        terminal.print(f"  attached: {safe(name)}, {size} bytes")
 
 
 def about(log: EpisodeLog) -> dict[str, Any]:
@@ -92,8 +94,10 @@ def about(log: EpisodeLog) -> dict[str, Any]:
 
 def outcome(row: dict[str, Any]) -> str:
     """How it ended, in words."""
+    from robotctl.cli.report import safe
+
     if not row.get("complete"):
-        return f"[yellow]incomplete[/] ({row.get('damage')})"
+        return f"[yellow]incomplete[/] ({safe(row.get('damage'))})"
     violations = row.get("violations")
     if violations:
         return f"[red]{violations} guardrail violations[/]"

@@ -69,20 +69,24 @@ def replay(
 
 def heading(log: EpisodeLog) -> Iterator[str]:
     """What this is and how it ended."""
-    from robotctl.cli.report import OUTCOME, plural
+    from robotctl.cli.report import OUTCOME, plural, safe
 
-    about = log.metadata
+    about = {key: safe(value) for key, value in log.metadata.items()}
     arm = f", arm {about['arm']}" if about.get("arm", "full") != "full" else ""
     yield f"[bold]{about.get('task', '?')}[/] seed {about.get('seed', '?')}{arm}  [dim]{about.get('started', '')}[/]"
     if not log.complete or log.summary is None:
-        yield f"[yellow]incomplete[/]: {log.damage}; {log.count} steps, {log.duration:.1f} s recovered"
+        yield f"[yellow]incomplete[/]: {safe(log.damage)}; {log.count} steps, {log.duration:.1f} s recovered"
         return
-    summary = log.summary
-    color, word = OUTCOME.get(summary["exit_code"], ("red", "failed"))
-    violations = summary["guardrails"]["violations"]
+    try:
+        summary = log.summary
+        color, word = OUTCOME.get(summary["exit_code"], ("red", "failed"))
+        met, open_ = len(summary["objective"]["satisfied"]), len(summary["objective"]["unsatisfied"])
+        violations, seconds = int(summary["guardrails"]["violations"]), float(summary["time"]["simulated_s"])
+    except (KeyError, TypeError, ValueError):
+        yield "[yellow]the summary is of another version of robotctl[/]"
+        return
     yield (
-        f"[bold {color}]{word}[/] after {summary['time']['simulated_s']:.1f} s: "
-        f"{len(summary['objective']['satisfied'])} goals met, {len(summary['objective']['unsatisfied'])} not, "
+        f"[bold {color}]{word}[/] after {seconds:.1f} s: {plural(met, 'goal')} met, {open_} not, "
         f"[{'red' if violations else 'green'}]{plural(violations, 'violation')}[/]"
     )
 
@@ -119,7 +123,9 @@ def picture(line: Timeline, columns: int) -> Iterator[str]:
 
 
 def _row(name: str, curve: str, figure: str) -> str:
-    return f"{name[: NAME - 1]:<{NAME}}{curve}  {figure}"
+    from rich.markup import escape
+
+    return escape(f"{name[: NAME - 1]:<{NAME}}") + f"{curve}  {figure}"
 
 
 def _skills(line: Timeline, width: int) -> Iterator[str]:
@@ -179,11 +185,14 @@ def _axis(line: Timeline, width: int) -> str:
 
 def _story(line: Timeline) -> Iterator[str]:
     """What was worth a line: messages, interventions, contacts, in the order of time."""
-    events = [(t, text) for t, text in line.messages]
+    from robotctl.cli.report import safe
+
+    events = [(t, safe(text)) for t, text in line.messages]
     events += [
-        (s.start, f"[yellow]filter for {max(s.end - s.start, 0.05):.2f} s: {s.what}[/]") for s in line.interventions
+        (s.start, f"[yellow]filter for {max(s.end - s.start, 0.05):.2f} s: {safe(s.what)}[/]")
+        for s in line.interventions
     ]
-    events += [(t, f"[red]{link} touches {person}[/]") for t, link, person in line.contacts]
+    events += [(t, f"[red]{safe(link)} touches {safe(person)}[/]") for t, link, person in line.contacts]
     events.sort(key=lambda event: event[0])
     if events:
         yield ""
@@ -195,7 +204,7 @@ def _story(line: Timeline) -> Iterator[str]:
 
 def judged(again: Rejudged | None) -> Iterator[str]:
     """The recomputed verdict."""
-    from robotctl.cli.report import plural
+    from robotctl.cli.report import plural, safe
 
     if again is None:
         return
@@ -211,4 +220,4 @@ def judged(again: Rejudged | None) -> Iterator[str]:
         yield "[green]the same as the logged verdict, in every figure[/]"
     else:
         yield "[red]not the logged verdict:[/]"
-        yield from (f"  {text}" for text in again.differences)
+        yield from (f"  {safe(text)}" for text in again.differences)

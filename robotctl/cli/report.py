@@ -14,6 +14,15 @@ OUTCOME = {
 }
 
 
+def safe(text: Any) -> str:
+    """Text from a file or a log as one line that neither rich nor the terminal takes for a command."""
+    from rich.markup import escape
+
+    from robotctl.files import one_line
+
+    return escape(one_line(str(text)))
+
+
 def number(value: float | None, digits: int = 2, unit: str = "") -> str:
     """A figure, or a dash when there is none."""
     return "-" if value is None else f"{value:.{digits}f}{' ' + unit if unit else ''}"
@@ -27,9 +36,10 @@ def run_lines(answer: dict[str, Any]) -> Iterator[str]:
     """How one episode went."""
     color, word = OUTCOME.get(answer["exit_code"], ("red", f"exit code {answer['exit_code']}"))
     reason = answer.get("reason")
-    yield f"[bold]{answer['task']}[/] seed {answer['seed']}: [bold {color}]{word}[/]{f' ({reason})' if reason else ''}"
+    why = f" ({safe(reason)})" if reason else ""
+    yield f"[bold]{safe(answer['task'])}[/] seed {answer['seed']}: [bold {color}]{word}[/]{why}"
     if "error" in answer:
-        yield f"  error       {answer['error']}"
+        yield f"  error       {safe(answer['error'])}"
         return
     yield from _objective(answer["objective"])
     yield from _guardrails(answer["guardrails"], answer.get("relaxed", {}))
@@ -51,17 +61,18 @@ def run_lines(answer: dict[str, Any]) -> Iterator[str]:
     )
     outlook = answer["appraisal"]
     if outlook.get("word"):
-        yield f"  foreseen    {outlook['word']}: success with probability {number(outlook['success_probability'])}"
+        chance = number(outlook["success_probability"])
+        yield f"  foreseen    {safe(outlook['word'])}: success with probability {chance}"
     if answer.get("episode"):
-        yield f"  episode     {answer['episode']}"
-        yield f"  look at it  robotctl replay {answer['episode']}"
+        yield f"  episode     {safe(answer['episode'])}"
+        yield f"  look at it  robotctl replay {safe(answer['episode'])}"
 
 
 def _objective(objective: dict[str, list[str]]) -> Iterator[str]:
     met, open_ = objective["satisfied"], objective["unsatisfied"]
     yield f"  objective   {len(met)} of {len(met) + len(open_)} met"
     for text in open_:
-        yield f"              [yellow]not met:[/] {text}"
+        yield f"              [yellow]not met:[/] {safe(text)}"
 
 
 def _guardrails(guardrails: dict[str, Any], relaxed: dict[str, str]) -> Iterator[str]:
@@ -71,11 +82,11 @@ def _guardrails(guardrails: dict[str, Any], relaxed: dict[str, str]) -> Iterator
     for name, rule in guardrails["by_id"].items():
         if rule["violations"]:
             yield (
-                f"              [red]{name}[/]: {rule['violations']} times, {rule['duration_s']:.2f} s, "
+                f"              [red]{safe(name)}[/]: {rule['violations']} times, {rule['duration_s']:.2f} s, "
                 f"worst {rule['worst_margin']:.3f} {rule['unit']}"
             )
     for name, reason in relaxed.items():
-        yield f"              [yellow]relaxed: {name}[/] ({reason})"
+        yield f"              [yellow]relaxed: {safe(name)}[/] ({safe(reason)})"
 
 
 def _people(answer: dict[str, Any]) -> Iterator[str]:
@@ -86,7 +97,7 @@ def _people(answer: dict[str, Any]) -> Iterator[str]:
         line += f", touched {plural(contacts['passive'], 'time')} at rest"
     yield line + (f", nearest {nearest:.2f} m" if nearest is not None else "")
     for name, broken in answer["assumptions"]["broken"].items():
-        yield f"              [yellow]assumption broken: {name}[/] {broken}"
+        yield f"              [yellow]assumption broken: {safe(name)}[/] {safe(broken)}"
 
 
 def summary_lines(summary: dict[str, Any]) -> Iterator[str]:

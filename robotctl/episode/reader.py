@@ -21,7 +21,7 @@ from mcap.records import Attachment, Channel, Chunk, DataEnd, Footer, Message, M
 from mcap.stream_reader import StreamReader, breakup_chunk
 
 from robotctl.episode.codec import TOPICS, decode
-from robotctl.episode.digest import Digest
+from robotctl.episode.digest import Digest, checksum
 from robotctl.episode.step import Step
 from robotctl.errors import InvalidFileError
 from robotctl.files import one_line, show_path
@@ -118,10 +118,14 @@ def read_episode(path: str | Path) -> EpisodeLog:
     if damage is None:
         try:
             answer = json.loads(summary.get("json", ""))
+            if not isinstance(answer, dict):
+                raise ValueError
         except ValueError:
             damage = "damaged: the summary is not JSON"
         if summary.get("digest") != digest.hexdigest():
             answer, damage = None, "damaged: the digest does not match"
+        elif summary.get("checksum") != checksum(metadata, summary.get("json", "")):
+            answer, damage = None, "damaged: the summary was altered"
     return EpisodeLog(path, metadata, attachments, answer, digest.hexdigest(), damage, count, last / 1e9, chunks)
 
 

@@ -16,7 +16,7 @@ import foxglove
 from foxglove.mcap import MCAPWriteOptions
 
 from robotctl.episode.codec import TOPICS, encode
-from robotctl.episode.digest import Digest
+from robotctl.episode.digest import Digest, checksum
 from robotctl.episode.drawing import SCHEMAS, Drawing
 from robotctl.episode.schema import DESCRIPTOR_SET
 from robotctl.episode.step import Step
@@ -56,7 +56,8 @@ class EpisodeWriter:
                 cast(BinaryIO, _Sink(self._stream)), context=self._context, writer_options=options
             )
             started = datetime.now(UTC).isoformat(timespec="seconds")
-            self._mcap.write_metadata("run", {**metadata, "started": started})
+            self._metadata = {**metadata, "started": started}
+            self._mcap.write_metadata("run", self._metadata)
             for name in sorted(attachments):
                 self._attach(name, attachments[name])
             self._flush()
@@ -84,7 +85,8 @@ class EpisodeWriter:
         try:
             self._flush()
             text = json_text({**summary, "digest": digest}, indent=None)
-            self._mcap.write_metadata("summary", {"json": text, "digest": digest})
+            check = checksum(self._metadata, text)
+            self._mcap.write_metadata("summary", {"json": text, "digest": digest, "checksum": check})
             self._end()
         except RuntimeError as error:
             raise self._failed(error) from None
