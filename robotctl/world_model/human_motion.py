@@ -86,30 +86,31 @@ class HumanMotionModel:
         return np.sqrt(np.mean(missed**2, axis=1)), np.max(np.abs(z), axis=1)
 
     def predict_person(
-        self, person: PersonState, elapsed: np.ndarray, worst: np.ndarray
+        self, person: PersonState, elapsed: np.ndarray, keypoint_speed: np.ndarray, human_error: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints (T, J, 3) and bounds (T, J) [m] at `elapsed` (T,) [s] after the newest reading.
 
-        worst (T, J) [m]: the radius around the newest reading that holds the keypoint whatever happens. No bound
-        exceeds it; a person unlike those trained on gets it around the newest reading.
+        keypoint_speed (4,) [m/s] by body part and human_error [m] say how far from its reading a keypoint can be at
+        all. No bound exceeds that; a person unlike those trained on gets it, around the newest reading.
         """
+        speed = keypoint_speed[KEYPOINT_PART]
+        worst = human_error + elapsed[:, None] * speed
         keypoints, scale, usual = self.predict(person.history[None])
         reading = person.keypoints
         if not usual[0]:
             return np.broadcast_to(reading, (len(elapsed), *reading.shape)).copy(), worst
-        bound = self.factor[:, KEYPOINT_PART] * scale[0]
-        bound = np.maximum.accumulate(bound, axis=0)
-        # Linear between the steps, from the reading itself on; past the last step the prediction holds.
+        bound = np.maximum.accumulate(self.factor[:, KEYPOINT_PART] * scale[0], axis=0)
+        # Linear between the steps, from the reading itself on. Past the last step the prediction holds, and the bound
+        # grows with the assumed speed.
         times = np.concatenate([[0.0], STEPS])
         k = np.clip(np.searchsorted(times, elapsed, side="right") - 1, 0, len(times) - 2)
         share = np.clip((elapsed - times[k]) / (times[k + 1] - times[k]), 0.0, 1.0)[:, None]
         path = np.concatenate([reading[None], keypoints[0]])
-        radius = np.concatenate([worst[:1], bound])  # now, nothing beats the sensor's own bound
+        radius = np.concatenate([np.full((1, len(speed)), human_error), bound])
         mean = path[k] + share[..., None] * (path[k + 1] - path[k])
         grown = radius[k] + share * (radius[k + 1] - radius[k])
-        late = np.maximum(elapsed - STEPS[-1], 0.0) > 0.0
-        grown = np.where(late[:, None], np.inf, grown)
-        # The truth is also within `worst` of the reading: so is the prediction, or it would promise the impossible.
+        grown = grown + np.maximum(elapsed - STEPS[-1], 0.0)[:, None] * speed
+        # The truth is within `worst` of the reading. A prediction beyond that would promise the impossible.
         away = mean - reading
         length = np.linalg.norm(away, axis=-1)
         mean = reading + away * np.minimum(1.0, worst / np.maximum(length, 1e-9))[..., None]

@@ -1,0 +1,221 @@
+"""`robotctl train TASK|SCENE`: collect, fit, evaluate, save; and the steps one at a time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from robotctl.training.train import Progress, Recipe
+
+WHOLE = "whole"  # the command that runs when no step is named
+
+
+class WithDefault(TyperGroup):
+    """A group whose first word, if it is no step, belongs to the command that does everything."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = [WHOLE, *args]
+        return super().parse_args(ctx, args)
+
+
+train_app = typer.Typer(
+    cls=WithDefault,
+    help="Learns a world model from watching people, playing with the joints, and trying skills.\n\n"
+    "`robotctl train kitchen` does everything; the steps can also be run one at a time.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Target = Annotated[
+    str, typer.Argument(metavar="TASK|SCENE", help="A task or scene by name or file.", show_default=False)
+]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder for the collected data.", show_default="data/TARGET-SEED")
+]
+Folder = Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `train collect` filled.", show_default=False)]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="The model to write.", show_default="runs/TARGET-SEED.safetensors")
+]
+Workers = Annotated[int, typer.Option(help="Processes that collect.", min=1)]
+Seed = Annotated[int, typer.Option(help="Same seed, same weights.", min=0, envvar="ROBOTCTL_SEED")]
+Quick = Annotated[bool, typer.Option("--quick", help="Less of everything: minutes instead of half an hour.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Keep the data files that are there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@train_app.command(WHOLE, hidden=True)
+def whole(
+    target: Target,
+    quick: Quick = False,
+    data: Data = None,
+    out: Out = None,
+    workers: Workers = 2,
+    seed: Seed = 0,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """Collects, fits, evaluates and saves a world model for a scene or the scene of a task."""
+    from robotctl.training.train import train
+
+    recipe, folder = _recipe(target, seed, quick, data)
+    path = _model_path(out, recipe)
+    with _speaking(folder) as progress:
+        answer = train(recipe, path, folder, workers, resume, progress)
+    _show(answer, as_json)
+
+
+@train_app.command("collect")
+def collect(
+    target: Target,
+    quick: Quick = False,
+    data: Data = None,
+    workers: Workers = 2,
+    seed: Seed = 0,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """Only collects: people watched, joints played with, skills tried."""
+    from robotctl.training import train
+
+    recipe, folder = _recipe(target, seed, quick, data)
+    with _speaking(folder) as progress:
+        files = train.collect(recipe, folder, workers, resume, progress=progress)
+    if as_json:
+        _print({"schema": "robotctl/train-collect.v1", "data": str(folder), "files": files})
+    else:
+        typer.echo(f"{files} files in {folder}; next: robotctl train fit {folder}")
+
+
+@train_app.command("fit")
+def fit(folder: Folder, out: Out = None, as_json: Json = False) -> None:
+    """Only fits (and evaluates and saves) a model on what `collect` left in a folder."""
+    from robotctl.training import train
+
+    recipe = train.recipe_of(folder)
+    path = _model_path(out, recipe)
+    with _speaking(folder) as progress:
+        answer = train.fit(recipe, path, folder, progress)
+    _show(answer, as_json)
+
+
+@train_app.command("evaluate")
+def evaluate(
+    folder: Folder,
+    model: Annotated[
+        Path | None, typer.Option(help="A model made by `robotctl train`.", show_default="the packaged one")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Only evaluates a model on the people and episodes of a data folder that no fit sees."""
+    from robotctl.training import train
+
+    with _speaking(folder) as progress:
+        answer = train.evaluate_file(model, train.recipe_of(folder), folder, progress)
+    _show(answer, as_json)
+
+
+def _recipe(target: str, seed: int, quick: bool, data: Path | None) -> tuple[Recipe, Path]:
+    from robotctl.errors import MissingPartError, UsageError
+    from robotctl.training.target import open_target
+    from robotctl.training.train import FULL, QUICK, Recipe
+
+    if target.startswith("gym:"):
+        raise MissingPartError("training on Gymnasium environments is not supported yet by this version")
+    if target in ("merge",):
+        raise UsageError("`train merge` is not supported yet by this version")
+    open_target(target)
+    recipe = Recipe(target, seed, QUICK if quick else FULL)
+    return recipe, data or Path("data") / _stem(recipe)
+
+
+def _stem(recipe: Recipe) -> str:
+    return f"{Path(recipe.target).with_suffix('').as_posix().strip('./').replace('/', '-')}-{recipe.seed}"
+
+
+def _model_path(out: Path | None, recipe: Recipe) -> Path:
+    from robotctl.errors import UsageError
+
+    path = out or Path("runs") / f"{_stem(recipe)}.safetensors"
+    if path.suffix != ".safetensors":
+        raise UsageError(f"--out {path}: a model file ends in .safetensors")
+    return path
+
+
+@contextmanager
+def _speaking(folder: Path) -> Iterator[Progress]:
+    """Progress on stderr: a bar on a terminal, a line for each step elsewhere. Says how to go on when interrupted."""
+    from robotctl.cli.output import note, stdout_for_answers
+
+    shown = ""
+
+    def lines(what: str, share: float) -> None:
+        nonlocal shown
+        if what != shown:
+            shown = what
+            note(what)
+
+    try:
+        with stdout_for_answers():
+            if not sys.stderr.isatty():
+                yield lines
+                return
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+            columns = (TextColumn("{task.description:<16}"), BarColumn(), TimeElapsedColumn())
+            with Progress(*columns, console=Console(stderr=True)) as bars:
+                tasks: dict[str, Any] = {}
+
+                def advance(what: str, share: float) -> None:
+                    if what not in tasks:
+                        tasks[what] = bars.add_task(what, total=1.0)
+                    bars.update(tasks[what], completed=share)
+
+                yield advance
+    except KeyboardInterrupt:
+        note(f"interrupted; what was collected is in {folder}, --resume goes on from there")
+        raise
+
+
+def _print(answer: dict[str, Any]) -> None:
+    from robotctl.cli.output import print_json
+
+    print_json(answer)
+
+
+def _show(answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print(answer)
+        return
+    for part in answer["evaluation"]["parts"]:
+        _show_part(part)
+    if "fit_s" in answer:
+        typer.echo(f"collected in {answer['collect_s']:.0f} s, fitted in {answer['fit_s']:.0f} s")
+    typer.echo(f"model: {answer['model']}")
+
+
+def _show_part(part: dict[str, Any]) -> None:
+    """A few lines on one learned part: its error beside its baselines', and the coverage of its bounds."""
+    typer.echo(f"{part['name']} [{part['unit']}], {part['n']} test cases")
+    horizon = part.get("horizon_s")
+    rows = {"learned": part["error"], **part["baselines"]}
+    if horizon is None:
+        for name, value in rows.items():
+            typer.echo(f"  {name:<18} {value:.4f}")
+    else:
+        wanted = [i for i, h in enumerate(horizon) if h in (0.1, 0.5, 1.0, 2.0, 3.0)]
+        typer.echo("  " + " " * 18 + "".join(f"{horizon[i]:>9.1f} s" for i in wanted))
+        for name, values in rows.items():
+            cells = "".join(f"{values[i]:>11.3f}" if values[i] is not None else f"{'-':>11}" for i in wanted)
+            typer.echo(f"  {name:<18}{cells}")
+    if "coverage" in part:
+        coverage = part["coverage"]
+        typer.echo(f"  bounds hold {coverage['moving']:.3f} of moving cases, {coverage['nominal']:.2f} declared")

@@ -1,0 +1,138 @@
+"""Fits and judges the skill outcome model: which attempts succeed, how long they take, how exactly they place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from robotctl.world_model.calibration import auroc, brier, reliability
+from robotctl.world_model.ensemble import Ensemble
+from robotctl.world_model.skill_outcome import PRIOR, SkillAttempt, SkillModel, SkillOutcomeModel, of_skill
+
+ENOUGH = 40  # attempts before features are looked at
+BOTH = 6  # of these, successes and failures at least
+FOLDS = 4
+WIDTH = 12
+STEPS = 600
+RESERVE = 0.3  # of attempts kept to judge the model by, when there are many
+TEMPERATURES = np.geomspace(0.5, 8.0, 41)
+
+
+def fit_skills(attempts: Sequence[SkillAttempt], seed: int) -> SkillOutcomeModel:
+    """A model of every skill that was tried."""
+    names = sorted({a.skill for a in attempts})
+    return SkillOutcomeModel({name: fit_skill(of_skill(attempts, name), seed) for name in names})
+
+
+def fit_skill(attempts: Sequence[SkillAttempt], seed: int) -> SkillModel:
+    """The model of one skill; its logits are tempered so that attempts left out of the fit are predicted honestly."""
+    model = _describe(attempts)
+    outcome = np.array([a.success for a in attempts], float)
+    if len(attempts) < ENOUGH or min(outcome.sum(), (1 - outcome).sum()) < BOTH:
+        return model
+    x = _inputs(model, attempts)
+    fold = np.random.default_rng(seed).permutation(len(x)) % FOLDS
+    logits = np.empty(len(x))
+    for k in range(FOLDS):
+        network = _train(x[fold != k], outcome[fold != k], seed)
+        logits[fold == k] = network(x[fold == k].astype(np.float32))[..., 0].mean(axis=0)
+    loss = [float(np.mean(np.logaddexp(0.0, logits / t) - outcome * logits / t)) for t in TEMPERATURES]
+    return SkillModel(
+        model.names, model.center, model.spread, _train(x, outcome, seed), float(TEMPERATURES[np.argmin(loss)]),
+        model.counts, model.durations, model.displacements,
+    )  # fmt: skip
+
+
+def _describe(attempts: Sequence[SkillAttempt]) -> SkillModel:
+    """Features, counts and times without a network."""
+    kinds = sorted({a.kind for a in attempts})
+    features = sorted({name for a in attempts for name in a.features})
+    names = (*features, *(f"kind={kind}" for kind in kinds))
+    raw = np.array([[a.features.get(name, np.nan) for name in features] for a in attempts], float)
+    raw = raw.reshape(len(attempts), len(features))
+    known = np.isfinite(raw)
+    center = np.where(known, raw, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    spread = np.sqrt(np.where(known, (raw - center) ** 2, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+    share = [float(np.mean([a.kind == kind for a in attempts])) for kind in kinds]
+    by_kind = {kind: [a for a in attempts if a.kind == kind] for kind in kinds}
+    good = {kind: [a for a in tried if a.success] for kind, tried in by_kind.items()}
+    placed = {
+        kind: [a.displacement for a in good[kind] if np.isfinite(a.displacement)]
+        for kind in kinds
+        if any(np.isfinite(a.displacement) for a in good[kind])
+    }
+    return SkillModel(
+        names=names,
+        center=np.concatenate([center, share]),
+        spread=np.concatenate([np.where(spread > 1e-6, spread, 1.0), np.ones(len(kinds))]),
+        network=None,
+        temperature=1.0,
+        counts={kind: (len(good[kind]), len(by_kind[kind]) - len(good[kind])) for kind in kinds},
+        durations={kind: float(np.mean([a.duration for a in good[kind]])) for kind in kinds if good[kind]},
+        displacements={kind: float(np.quantile(values, 0.9)) for kind, values in placed.items()},
+    )
+
+
+def _inputs(model: SkillModel, attempts: Sequence[SkillAttempt]) -> np.ndarray:
+    """Normalised features (n, F)."""
+    x = np.array([model.vector(a.kind, a.features) for a in attempts])
+    return np.clip((x - model.center) / model.spread, -4.0, 4.0)
+
+
+def _train(x: np.ndarray, outcome: np.ndarray, seed: int) -> Ensemble:
+    import jax.numpy as jnp
+
+    from robotctl.training.jax_fit import fit_ensemble
+
+    def loss(out: Any, target: Any) -> Any:
+        """Logistic loss."""
+        return jnp.mean(jnp.logaddexp(0.0, out[:, 0]) - target * out[:, 0])
+
+    return fit_ensemble(
+        seed, x.astype(np.float32), (outcome.astype(np.float32),), loss, 1, WIDTH, depth=1, members=5, steps=STEPS,
+        batch=128, rate=1e-2, decay=0.3,
+    )  # fmt: skip
+
+
+def evaluate_skills(attempts: Sequence[SkillAttempt], seed: int) -> list[dict[str, Any]]:
+    """Brier score of attempts that a model did not see, against the base rate of those it saw, for every skill."""
+    parts = []
+    for name in sorted({a.skill for a in attempts}):
+        tried = of_skill(attempts, name)
+        fold = np.random.default_rng([seed, 1]).permutation(len(tried)) % FOLDS
+        predicted, base, kind_base = (np.full(len(tried), np.nan) for _ in range(3))
+        for k in range(FOLDS):
+            seen = [a for a, f in zip(tried, fold, strict=True) if f != k]
+            if not seen:
+                continue
+            model = fit_skill(seen, seed)
+            counts = _describe(seen)
+            rate = (sum(a.success for a in seen) + PRIOR[0]) / (len(seen) + sum(PRIOR))
+            for i in np.flatnonzero(fold == k):
+                predicted[i] = model.probability(tried[i].kind, tried[i].features)
+                kind_base[i] = counts.probability(tried[i].kind, {})
+                base[i] = rate
+        known = np.isfinite(predicted)
+        outcome = np.array([a.success for a in tried], float)[known]
+        parts.append(
+            {
+                "name": f"skill_outcome.{name}",
+                "unit": "Brier score",
+                "error": round(brier(predicted[known], outcome), 4),
+                "baselines": {
+                    "base_rate": round(brier(base[known], outcome), 4),
+                    "rate_by_kind": round(brier(kind_base[known], outcome), 4),
+                },
+                "auroc": round(auroc(predicted[known], outcome), 4),
+                "reliability": reliability(predicted[known], outcome),
+                "success_rate": round(float(outcome.mean()), 4),
+                "success_by_kind": {
+                    kind: [int(sum(a.success for a in tried if a.kind == kind)), sum(a.kind == kind for a in tried)]
+                    for kind in sorted({a.kind for a in tried})
+                },
+                "n": int(known.sum()),
+            }
+        )
+    return parts
