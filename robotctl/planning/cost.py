@@ -25,7 +25,8 @@ from robotctl.robot import DDQ_MAX, DQ_MAX, HAND, N_FRAMES, TCP
 POSITION = 20.0  # w_p [1/m^2]
 ROTATION = 4.0  # w_r [1]
 POSTURE = np.array([6.0, 6.0, 3.0, *[2.0] * 7])  # w_j [1/m^2, 1/rad^2]
-POSTURE_FLOOR = 0.01  # share of the posture term that stays at the goal, against drift of the redundant joints
+POSTURE_FLOOR = 0.1  # share of the posture term that stays at the goal, against drift of the redundant joints
+COMMON_POSTURE = 0.3  # share of the posture term when different ways are compared
 POSE_FLOOR = 0.05  # share of the pose term far away
 VELOCITY = 0.02
 EFFORT = 0.004
@@ -118,12 +119,18 @@ class ReachCost:
         far = 1.0 - near + POSTURE_FLOOR if self._guide is not None else np.zeros_like(near)
         return self._share * (POSE_FLOOR + (1.0 - POSE_FLOOR) * near), self._share * far
 
+    def common_weights(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weights that do not depend on the trajectory: to compare trajectories that end far from each other."""
+        if self._guide is None:
+            return self._share, np.zeros_like(self._share)
+        return self._share, (COMMON_POSTURE if self._has_pose else 1.0) * self._share
+
     def error(self, q: np.ndarray) -> float:
         """Distance of joints q (10,) to the goal; a radian of the hand or of the guide counts as RADIAN metres."""
         total = 0.0
         if self._has_pose:
             total = float(
-                np.sqrt(_pose(q[None], self._position, self._rotation, self._w_position, self._w_rotation, False)[0][0])
+                np.sqrt(max(_pose(q[None], self._position, self._rotation, self._w_position, self._w_rotation, False)[0][0], 0.0))
             )
         elif self._guide is not None:
             total = float(np.linalg.norm((q - self._guide) * np.sqrt(POSTURE / POSTURE[0])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -48,6 +48,7 @@ class Plan:
     iterations: int  # QPs solved
     seed: str  # where the optimization started: "shifted" or the name of a seed
     stalled: int = 0  # plans in a row that end no nearer to the goal than they start
+    multipliers: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))  # of speed rows, for the next plan
 
     def action(self, time: float) -> np.ndarray:
         """Joint velocities at the end of the tick that starts `time` [s] into the plan, finger opening 0, (11,)."""

@@ -91,8 +91,8 @@ class StageQP:
         u_bounds: tuple[np.ndarray, np.ndarray],  # (H, 10) each, on du
         x_bounds: tuple[np.ndarray, np.ndarray],  # (H, 20) each, on dx
         penalty: np.ndarray,  # (2,) mu
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Steps du (H, 10) and slacks (H, 2); None if the solver failed."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Steps du (H, 10), slacks (H, 2) and multipliers of the rows (H, 2, K); None if the solver failed."""
         h, keep = self.horizon, self.keep
         triangle = np.concatenate(
             [
@@ -122,4 +122,5 @@ class StageQP:
         solution = np.asarray(self._solver.result.x).reshape(h, STAGE)
         if status not in OK or not np.isfinite(solution).all():
             return None
-        return solution[:, :NU].copy(), np.maximum(solution[:, NU + NX :], 0.0)
+        multipliers = np.where(present, np.abs(np.asarray(self._solver.result.z_l)).reshape(h, NS, keep), 0.0)
+        return solution[:, :NU].copy(), np.maximum(solution[:, NU + NX :], 0.0), multipliers

@@ -41,6 +41,8 @@ PLACE, MOTION = 0, 1  # groups of rows
 BOX, BALL, PAIR, TILT, ALLOWED, STOP = range(6)  # kinds of rows
 HORIZON_PLACE = 0.4  # [m] rows with more slack than this stay out of the QP
 HORIZON_MOTION = 1.5  # [m/s]
+SLOWEST = 0.05  # [m/s] below it the curvature of a speed is cut off
+DEAD = 1e-3  # [m, m/s] a violation below this does not count: the QP's accuracy
 EPSILON2 = 1e-18  # as in the guardrails: keeps the gradient of a speed finite at rest
 
 
@@ -139,7 +141,7 @@ class Evaluation(NamedTuple):
     """All rows of a trajectory, condensed."""
 
     worst: np.ndarray  # (T, owners) smallest row of each owner
-    violation: np.ndarray  # (T, 2) largest violation of each group
+    violation: np.ndarray  # (T, 2) largest violation of each group, beyond DEAD
     stop_time: np.ndarray  # (T,) [s] longest brake that people leave time for; 0: no motion at all
     value: np.ndarray  # (T, 2, K) the smallest rows of each group, ascending; inf: fewer
     row: np.ndarray  # (T, 2, K, 3) their kind, first and second index
@@ -290,9 +292,9 @@ def evaluate(q, dq, rules, tight, keep):
             worst[k, tilt.owner[i]] = min(worst[k, tilt.owner[i]], g)
             _insert(places, place_rows, g, TILT, 0, i)
         if row[k, PLACE, 0, 0] >= 0:
-            violation[k, PLACE] = max(0.0, -places[0])
+            violation[k, PLACE] = max(0.0, -places[0] - DEAD)
         if row[k, MOTION, 0, 0] >= 0:
-            violation[k, MOTION] = max(0.0, -motions[0])
+            violation[k, MOTION] = max(0.0, -motions[0] - DEAD)
     return Evaluation(worst, violation, stop_time, value, row)
 
 
@@ -455,3 +457,44 @@ def _tilt_gradient(rotation, omega, axis, tight, gq):
         gq[2 + i] += (
             w0 * (z1 * a[2] - z2 * a[1]) + w1 * (z2 * a[0] - z0 * a[2]) + w2 * (z0 * a[1] - z1 * a[0])
         )
+
+
+@njit(cache=True)
+def speed_curvature(q, dq, body, multipliers):
+    """Curvature of the speed rows, sum_s lambda_s d^2 |v_s| / d dq^2, (T, 10, 10), for multipliers (T, S).
+
+    |v| is convex in dq, with the Hessian J' (I - v v' / |v|^2) J / |v|: the part of the Lagrangian's Hessian that
+    the linearised rows miss, without which the iterates cut corners of the speed limit.
+    """
+    T, S = multipliers.shape
+    hessian = np.zeros((T, 10, 10))
+    rotation, origin = np.empty((N_FRAMES, 3, 3)), np.empty((N_FRAMES, 3))
+    omega, v0 = np.empty((8, 3)), np.empty((8, 3))
+    point, vel, axis = np.empty(3), np.empty(3), np.zeros(3)
+    jacobian = np.zeros((3, 10))
+    for k in range(1, T):
+        if multipliers[k].max() <= 0.0:
+            continue
+        frames(q[k], rotation, origin)
+        twists(rotation, origin, dq[k], omega, v0)
+        for s in range(S):
+            if multipliers[k, s] <= 0.0:
+                continue
+            f = body.frame[s]
+            place(rotation, origin, f, body.offset[s], point)
+            velocity(omega, v0, f, point, vel)
+            straight = max(_length(vel), SLOWEST)
+            jacobian[:] = 0.0
+            for d in range(3):
+                axis[:] = 0.0
+                axis[d] = 1.0
+                add_point_gradient(rotation, origin, f, point, axis, jacobian[d])
+            along = (vel[0] * jacobian[0] + vel[1] * jacobian[1] + vel[2] * jacobian[2]) / straight
+            weight = multipliers[k, s] / straight
+            for i in range(10):
+                for j in range(10):
+                    total = -along[i] * along[j]
+                    for d in range(3):
+                        total += jacobian[d, i] * jacobian[d, j]
+                    hessian[k, i, j] += weight * total
+    return hessian

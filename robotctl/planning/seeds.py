@@ -67,6 +67,16 @@ def minimum_jerk(start: np.ndarray, end: np.ndarray, start_time: float, length: 
     return start + (s**3 * (10.0 - 15.0 * s + 6.0 * s * s))[:, None] * (end - start)
 
 
+def slowed(path: np.ndarray, factor: float) -> np.ndarray:
+    """The path (H+1, d) run through `factor` times as slowly; unchanged for factors up to 1."""
+    if not factor > 1.0:
+        return path
+    at = np.arange(len(path)) / factor
+    k = np.minimum(at.astype(int), len(path) - 2)
+    share = (at - k)[:, None]
+    return (1.0 - share) * path[k] + share * path[k + 1]
+
+
 def seed_paths(q0: np.ndarray, goal: np.ndarray, speed: np.ndarray, horizon: int, dt: float) -> Iterator[tuple[str, np.ndarray]]:
     """Named ways from q0 to goal (10,), each a path (H+1, 10)."""
 

@@ -35,9 +35,10 @@ from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.objectives.reach import ReachGoal
 from robotctl.planning import seeds
 from robotctl.planning.cost import EFFORT_WEIGHT, Expansion, ReachCost
+from robotctl.planning.kernels import forward_batch
 from robotctl.planning.plan import STILL, Margin, Plan, Status
 from robotctl.planning.qp import StageQP
-from robotctl.planning.rows import Evaluation, Rules, Tightening, evaluate, linearise
+from robotctl.planning.rows import ALLOWED, MOTION, Evaluation, Rules, Tightening, evaluate, linearise, speed_curvature
 from robotctl.planning.tables import OWN, Solid, Surroundings, boxes_of, build
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN, RobotModel
 from robotctl.state import N_ACTIONS, TICK, State
@@ -48,22 +49,25 @@ from robotctl.world_model.world_model import HORIZON, MODEL_STEP, WorldModel
 KEEP = 8  # rows of each group and knot that enter the QP
 BACKOFF = np.array([0.002, 0.01])  # the QP keeps this more [m, m/s]: room for curvature, so that full steps are taken
 PENALTY = np.array([2000.0, 400.0])  # mu per metre of a place row, per m/s of a motion row
-TRUST = 0.5  # first bound on the change of a joint [m, rad]
-TRUST_RANGE = (0.02, 1.0)
-ACCEPTED = 2e-3  # violation of a tightened row that is nothing to brake for [m, m/s]
-STEPS = (1.0, 0.5, 0.25, 0.1, 0.03)
+TRUST = 0.8  # first bound on the change of a joint [m, rad]
+SPEED_TRUST = 0.8  # bound on the change of a joint speed, as a share of its limit, per unit of trust
+TRUST_RANGE = (0.02, 1.5)
+ACCEPTED = 1e-3  # violation of a tightened row that is nothing to brake for [m, m/s]
+STEPS = (0.5, 0.25, 0.1, 0.03)
+WATCHDOG = 1.0  # violation [m, m/s] beyond which a full step is not worth a second look
 ARMIJO = 1e-3
-REAL_TIME_ITERATIONS = 2
+REAL_TIME_ITERATIONS = 3
 PROBE_ITERATIONS = 2  # of each seed
 FINISH_ITERATIONS = 8  # of the best seeds
 FINALISTS = 2
-CONVERGED = 2e-3  # predicted decrease of the merit, relative
+CONVERGED = (1e-4, 3e-3)  # predicted decrease of the merit, absolute and relative
 TOLERANCE = {"m": 1e-3, "m/s": 1e-2, "1": 2e-3}  # a guardrail counts as kept down to minus this
 LIMIT_SHARE = 0.96  # of speed and braking limits: the filter allows 0.97
 JOINT_MARGIN = 0.015  # from the joints' end stops [m, rad]
 NOT_STRAIGHT = 0.003  # [m] how far a sphere may leave the straight line between knots
 BEND = 0.02  # [m/s] how much faster a sphere may be between knots
 CREEP = 0.03  # [m/s] people who allow less than this allow no motion
+SEED_SPEED = 0.8  # of the lowest ceiling on speeds that seeds aim at
 LEAD = 0.03  # [s] a brake takes whole ticks: up to half a tick late on average
 HAND_EXTENT = 0.138  # [m] as in the filter's tube: two points so far apart bound the hand's rotation error
 FILTER_REACH = 0.0125  # [s] half the spacing of the filter's samples
@@ -81,6 +85,7 @@ class _Iterate:
     delta_q: np.ndarray  # (H+1, 10) residual
     delta_dq: np.ndarray  # (H+1, 10)
     rows: Evaluation
+    multipliers: np.ndarray  # (H+1, S) of the speed rows, from the QP that led here
 
     @property
     def q_real(self) -> np.ndarray:
@@ -130,64 +135,86 @@ class _Problem:
         self.cost, self.limits, self.qp, self.dt = cost, limits, qp, dt
         self.q0, self.dq0 = state.robot.q_ref, state.robot.dq_ref
         self.iterations = 0
+        self.no_multipliers = np.zeros((len(tight.position), len(rules.body.radius)))
 
-    def evaluate(self, u: np.ndarray, residual: tuple[np.ndarray, np.ndarray] | None = None) -> _Iterate:
-        """Everything along the motion of u; `residual` spares a call of the model."""
+    def evaluate(self, u: np.ndarray, multipliers: np.ndarray | None = None) -> _Iterate:
+        """Everything along the motion of u."""
         q, dq = integrate(self.q0, self.dq0, u, self.dt)
-        if residual is None:
-            delta_q, delta_dq, _, _ = self.model.residual(q, dq, np.concatenate([u, u[-1:]]), self.state)
-        else:
-            delta_q, delta_dq = residual
+        delta_q, delta_dq, _, _ = self.model.residual(q, dq, np.concatenate([u, u[-1:]]), self.state)
         rows = evaluate(q + delta_q, dq + delta_dq, self.rules, self.tight, KEEP)
-        return _Iterate(u, q, dq, delta_q, delta_dq, rows)
+        return _Iterate(u, q, dq, delta_q, delta_dq, rows, self.no_multipliers if multipliers is None else multipliers)
 
     def merit(self, it: _Iterate, weights: tuple[np.ndarray, np.ndarray]) -> float:
         return sum(self.cost.terms(it.q, it.dq, it.q_real, it.u, weights).values()) + it.penalty
 
-    def improve(self, it: _Iterate, trust: float) -> tuple[_Iterate, float, bool]:
-        """One SQP iteration from `it`: the next iterate, the next trust radius, and whether it has converged."""
+    def improve(self, it: _Iterate, trust: float, budget: int) -> tuple[_Iterate, float, bool]:
+        """SQP steps from `it`, at most `budget` QPs: the next iterate, the next trust radius, whether it converged.
+
+        Usually one QP and its full step. A full step that increases the merit (speeds are norms: from rest the
+        rows do not see them) is kept for one more QP from there, and dropped if that does not pay: the watchdog
+        technique, Nocedal and Wright 2006, ch. 18.6.
+        """
+        weights = self.cost.weights(it.q_real)
+        merit = self.merit(it, weights)
+        step = self._direction(it, trust, weights)
+        if step is None:
+            return it, max(0.3 * trust, TRUST_RANGE[0]), False
+        du, multipliers, predicted = step
+        done = predicted < CONVERGED[0] + CONVERGED[1] * merit
+        full = self._trial(it, du, 1.0, multipliers)
+        full_merit = self.merit(full, weights)
+        if full_merit <= merit - ARMIJO * max(predicted, 0.0):
+            return full, float(np.clip(1.5 * trust, *TRUST_RANGE)), done
+        if done:
+            return it, trust, True
+        if budget > 1 and full.violation < WATCHDOG:
+            second = self._direction(full, trust, weights)
+            if second is not None:
+                corrected = self._trial(full, second[0], 1.0, second[1])
+                if self.merit(corrected, weights) <= merit - ARMIJO * predicted:
+                    return corrected, trust, False
+        for share in STEPS:
+            trial = self._trial(it, du, share, multipliers)
+            if self.merit(trial, weights) <= merit - ARMIJO * share * predicted:
+                return trial, float(np.clip(trust if share >= 0.5 else 0.5 * trust, *TRUST_RANGE)), False
+        return it, max(0.2 * trust, TRUST_RANGE[0]), trust <= TRUST_RANGE[0]
+
+    def _direction(
+        self, it: _Iterate, trust: float, weights: tuple[np.ndarray, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, float] | None:
+        """The QP's step du (H, 10), multipliers, and the decrease of the merit it promises; None if it failed."""
         self.iterations += 1
         ddq = np.concatenate([it.u, it.u[-1:]])
-        delta_q, delta_dq, by_q, by_dq = self.model.residual(it.q, it.dq, ddq, self.state)
+        _, _, by_q, by_dq = self.model.residual(it.q, it.dq, ddq, self.state)
         chain = None
         if by_q.any() or by_dq.any():
             chain = np.concatenate([by_q + np.eye(10), by_dq], axis=2)[1:]
-        weights = self.cost.weights(it.q_real)
         expansion = self.cost.expand(it.q, it.dq, it.q_real, chain, weights)
+        expansion.hessian[:, 10:, 10:] += speed_curvature(it.q_real, it.dq_real, self.rules.body, it.multipliers)[1:]
         rows = linearise(it.q_real, it.dq_real, self.rules, self.tight, it.rows)[1:]
         if chain is not None:
-            by_position = rows[..., :10]
-            rows = np.einsum("hgki,hij->hgkj", by_position, chain) + np.concatenate(
-                [np.zeros_like(by_position), rows[..., 10:]], axis=-1
-            )
+            through = np.einsum("hgki,hij->hgkj", rows[..., :10], chain)
+            through[..., 10:] += rows[..., 10:]
+            rows = through
         values = np.where(it.rows.row[1:, :, :, 0] >= 0, it.rows.value[1:] - BACKOFF[:, None], np.inf)
         solution = self.qp.solve(
             expansion.hessian, expansion.gradient, EFFORT_WEIGHT, it.u, rows, values,
             self._control_bounds(it), self._state_bounds(it, trust), PENALTY,
         )  # fmt: skip
         if solution is None:
-            return it, max(0.3 * trust, TRUST_RANGE[0]), False
-        du, slack = solution
-        merit = self.merit(it, weights)
+            return None
+        du, slack, row_multipliers = solution
+        multipliers = np.zeros_like(it.multipliers)
+        kind, sphere = it.rows.row[1:, MOTION, :, 0], it.rows.row[1:, MOTION, :, 1]
+        knot, i = np.nonzero((kind == ALLOWED) & (row_multipliers[:, MOTION] > 1e-3))
+        np.add.at(multipliers, (knot + 1, sphere[knot, i]), row_multipliers[knot, MOTION, i])
         left = np.maximum(slack - BACKOFF, 0.0)
-        predicted = it.penalty - float((left @ PENALTY).sum()) + self._predicted(it, du, expansion)
-        if predicted < CONVERGED * (1.0 + 0.01 * merit):
-            # Also when the bounds of a knot without any time to stop force a step that the rows do not see.
-            if predicted < 0.0:
-                trial = self._trial(it, du, 1.0)
-                if self.merit(trial, weights) <= merit:
-                    return trial, trust, True
-            return it, trust, True
-        for step in STEPS:
-            trial = self._trial(it, du, step)
-            if self.merit(trial, weights) <= merit - ARMIJO * step * predicted:
-                grow = 1.5 if step == 1.0 else (1.0 if step >= 0.5 else 0.5)
-                return trial, float(np.clip(grow * trust, *TRUST_RANGE)), False
-        return it, max(0.2 * trust, TRUST_RANGE[0]), trust <= TRUST_RANGE[0]
+        decrease = it.penalty - float((left @ PENALTY).sum()) + self._predicted(it, du, expansion)
+        return du, multipliers, decrease
 
-    def _trial(self, it: _Iterate, du: np.ndarray, step: float) -> _Iterate:
+    def _trial(self, it: _Iterate, du: np.ndarray, step: float, multipliers: np.ndarray) -> _Iterate:
         u = np.clip(it.u + step * du, -self.limits.acceleration, self.limits.acceleration)
-        return self.evaluate(u)
+        return self.evaluate(u, multipliers)
 
     def _predicted(self, it: _Iterate, du: np.ndarray, expansion: Expansion) -> float:
         """Decrease of the cost that the quadratic model expects of du."""
@@ -207,7 +234,9 @@ class _Problem:
         high = np.maximum(np.minimum(limits.high, q + trust), limits.brake_q)
         time_left = np.minimum(it.rows.stop_time[1:, None], 1e3)
         speed = np.minimum(limits.speed, LIMIT_SHARE * BRAKE * time_left)
-        slow, fast = np.minimum(-speed, limits.brake_dq), np.maximum(speed, limits.brake_dq)
+        change = SPEED_TRUST * trust * DQ_MAX
+        slow = np.minimum(np.maximum(-speed, dq - change), limits.brake_dq)
+        fast = np.maximum(np.minimum(speed, dq + change), limits.brake_dq)
         return (
             np.concatenate([low - q - tiny, slow - dq - tiny], axis=1),
             np.concatenate([high - q + tiny, fast - dq + tiny], axis=1),
@@ -297,20 +326,38 @@ class TrajectoryOptimizer:
         )
         return problem.evaluate(u)
 
+    def _in_time(self, problem: _Problem, path: np.ndarray) -> np.ndarray:
+        """The path, slowed down to the ceiling that guardrails put on any point's speed."""
+        ceiling = problem.rules.motion.v_max
+        if not len(ceiling):
+            return path
+        points = forward_batch(path)[1][:, [3, 4, 6, 8]]  # upper arm, elbow, wrist, hand
+        fastest = np.linalg.norm(np.diff(points, axis=0), axis=2).max() / self._dt
+        return seeds.slowed(path, fastest / (SEED_SPEED * float(ceiling.min())))
+
     def _real_time(self, problem: _Problem, guess: Plan) -> tuple[_Iterate, str, bool]:
-        """One or two iterations from the last plan, one step on."""
+        """One iteration from the last plan, one step on; a few more while a guardrail is violated."""
         on_plan = np.abs(problem.q0 - guess.q_ref[1]).max() < 1e-6 and np.abs(problem.dq0 - guess.dq_ref[1]).max() < 1e-6
         if on_plan:
             last = np.clip(-guess.dq_ref[-1] / self._dt, -problem.limits.acceleration, problem.limits.acceleration)
-            it = problem.evaluate(np.concatenate([guess.ddq_ref[1:], last[None]]))
+            multipliers = guess.multipliers
+            if multipliers.shape == problem.no_multipliers.shape:
+                multipliers = np.concatenate([multipliers[1:], multipliers[-1:]])
+            else:  # the hand has gripped or released something
+                multipliers = None
+            it = problem.evaluate(np.concatenate([guess.ddq_ref[1:], last[None]]), multipliers)
         else:
             following = guess.q_ref[-1] + 0.5 * self._dt * guess.dq_ref[-1]
             it = self._track(problem, np.concatenate([guess.q_ref[1:], following[None]]))
-        it, converged = self._iterate(problem, it, REAL_TIME_ITERATIONS)
+        trust, converged = TRUST, False
+        for _ in range(REAL_TIME_ITERATIONS):
+            it, trust, converged = problem.improve(it, trust, REAL_TIME_ITERATIONS - problem.iterations)
+            if converged or it.violation <= ACCEPTED or problem.iterations >= REAL_TIME_ITERATIONS:
+                break  # a step to a motion that holds: the next call goes on from there
         seed = "shifted"
         if it.violation > ACCEPTED:
             still = problem.evaluate(problem.limits.brake_u)
-            if still.violation < 0.5 * it.violation:
+            if self._score(problem, still) < self._score(problem, it):
                 it, seed = still, "brake"
         return it, seed, converged
 
@@ -321,7 +368,7 @@ class TrajectoryOptimizer:
             ways = seeds.seed_paths(
                 problem.q0, np.asarray(goal.q, float), problem.limits.speed, self._horizon, self._dt
             )
-            starts += [(name, self._track(problem, path)) for name, path in ways]
+            starts += [(name, self._track(problem, self._in_time(problem, path))) for name, path in ways]
         probed = [(name, *self._iterate(problem, it, PROBE_ITERATIONS)) for name, it in starts]
         probed.sort(key=lambda entry: self._score(problem, entry[1]))
         finished = []
@@ -333,14 +380,14 @@ class TrajectoryOptimizer:
         return best, name, converged
 
     def _score(self, problem: _Problem, it: _Iterate) -> float:
-        return problem.merit(it, problem.cost.weights(it.q_real))
+        """The merit with one set of weights for all, so that different seeds compare."""
+        return problem.merit(it, problem.cost.common_weights())
 
     def _iterate(self, problem: _Problem, it: _Iterate, budget: int) -> tuple[_Iterate, bool]:
         trust, converged = TRUST, False
-        for _ in range(budget):
-            it, trust, converged = problem.improve(it, trust)
-            if converged:
-                break
+        end = problem.iterations + budget
+        while problem.iterations < end and not converged:
+            it, trust, converged = problem.improve(it, trust, end - problem.iterations)
         return it, converged
 
     # -- what holds -----------------------------------------------------------------------------------------
@@ -423,6 +470,7 @@ class TrajectoryOptimizer:
             iterations=problem.iterations,
             seed=seed,
             stalled=stalled,
+            multipliers=it.multipliers,
         )
 
     def _unit(self, guardrails: Sequence[Guardrail], name: str) -> str:
