@@ -39,7 +39,8 @@ class Trial:
     seed: int
     folder: Path
     model: Path | None
-    keep: bool  # keep the log of an uneventful episode, too
+    time_limit: float | None = None  # [s]; None: the task's
+    keep: bool = False  # keep the log of an uneventful episode, too
 
     @property
     def key(self) -> str:
@@ -51,14 +52,20 @@ class Trial:
 
     def fingerprint(self) -> str:
         """Changes with whatever the episode is made from: files, model, version."""
-        return _fingerprint(self.task, self.model)
+        return f"{_fingerprint(self.task, self.model)}-{self.time_limit}"
 
 
 def trials(
-    tasks: Sequence[str], seeds: Sequence[int], arms: Sequence[str], folder: Path, model: Path | None, keep: bool
+    tasks: Sequence[str],
+    seeds: Sequence[int],
+    arms: Sequence[str],
+    folder: Path,
+    model: Path | None = None,
+    time_limit: float | None = None,
+    keep: bool = False,
 ) -> list[Trial]:
     """All episodes to run, arms interleaved so that an early look compares like with like."""
-    return [Trial(arm, task, seed, folder, model, keep) for seed in seeds for task in tasks for arm in arms]
+    return [Trial(arm, task, seed, folder, model, time_limit, keep) for seed in seeds for task in tasks for arm in arms]
 
 
 def chosen_tasks(pattern: str) -> list[str]:
@@ -124,7 +131,13 @@ def run_trial(trial: Trial) -> dict[str, Any]:
     """Runs one episode and files its answer; the file appears whole or not at all."""
     trial.answer_file.parent.mkdir(parents=True, exist_ok=True)
     log = _free(trial.answer_file.with_suffix(".mcap"))
-    options = {"seed": trial.seed, "out": log, "model": trial.model, **ARMS[trial.arm]}
+    options = {
+        "seed": trial.seed,
+        "out": log,
+        "model": trial.model,
+        "time_limit": trial.time_limit,
+        **ARMS[trial.arm],
+    }
     answer = run_job(EpisodeJob(trial.task, options=options))
     if not trial.keep and answer["success"] and not violates(answer):
         log.unlink(missing_ok=True)

@@ -36,6 +36,9 @@ def guardrails(
     model: Annotated[
         Path | None, typer.Option(help="A world model made by `robotctl train`.", show_default="the packaged one")
     ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Simulated seconds of an episode.", min=0.05, show_default="the task's")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what lies in --out.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the logs of uneventful episodes, too.")] = False,
     out: Annotated[
@@ -67,7 +70,7 @@ def guardrails(
         raise InvalidFileError(f"{model}: no such file")
     folder = out or Path("runs") / f"bench-guardrails-{datetime.now():%Y%m%d-%H%M%S}"
     names, numbers = chosen_tasks(tasks), chosen_seeds(seeds, episodes)
-    plan = trials(names, numbers, chosen_arms(arms), folder, model, keep)[part_of(shard)]
+    plan = trials(names, numbers, chosen_arms(arms), folder, model, time_limit, keep)[part_of(shard)]
     with stdout_for_answers(), progress_bar(len(plan), "episodes") if sys.stderr.isatty() else nullcontext() as bar:
 
         def advance(trial: Any, answer: dict[str, Any]) -> None:

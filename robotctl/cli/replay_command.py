@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from robotctl.replay import Rejudged, Timeline
 
 MISMATCH = 1
-NAME = 22  # columns for the names on the left
+NAME = 26  # columns for the names on the left
 COLORS = ("cyan", "magenta", "blue", "yellow", "green")
 
 
@@ -188,10 +188,9 @@ def _story(line: Timeline) -> Iterator[str]:
     from robotctl.cli.report import safe
 
     events = [(t, safe(text)) for t, text in line.messages]
-    events += [
-        (s.start, f"[yellow]filter for {max(s.end - s.start, 0.05):.2f} s: {safe(s.what)}[/]")
-        for s in line.interventions
-    ]
+    for spell in line.interventions:
+        seconds = max(spell.end - spell.start, 0.05)
+        events.append((spell.start, f"[yellow]filter for {seconds:.2f} s: {safe(spell.what)}[/]"))
     events += [(t, f"[red]{safe(link)} touches {safe(person)}[/]") for t, link, person in line.contacts]
     events.sort(key=lambda event: event[0])
     if events:

@@ -97,7 +97,8 @@ def _people(answer: dict[str, Any]) -> Iterator[str]:
         line += f", touched {plural(contacts['passive'], 'time')} at rest"
     yield line + (f", nearest {nearest:.2f} m" if nearest is not None else "")
     for name, broken in answer["assumptions"]["broken"].items():
-        yield f"              [yellow]assumption broken: {safe(name)}[/] {safe(broken)}"
+        figures = f"{broken['worst']:.3g} instead of {broken['assumed']:.3g}, for {broken['duration_s']:.2f} s"
+        yield f"              [yellow]assumption broken:[/] {safe(name)} {figures}"
 
 
 def summary_lines(summary: dict[str, Any]) -> Iterator[str]:

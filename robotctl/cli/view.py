@@ -32,6 +32,7 @@ RATE = 10.0  # pictures a second, at most
 SHARE = 0.008  # of the time may go into drawing
 MEMORY = 30.0  # the distance curve shows so much of the past [s]
 WIDTH = 92
+TOLERANCE = 5e-3  # a plan may miss a margin by this much on its way to convergence; the filter decides
 
 PLAIN, DIM, BOLD = Style.null(), Style(dim=True), Style(bold=True)
 GOOD, FAIR, BAD = Style(color="green"), Style(color="yellow"), Style(color="red", bold=True)
@@ -66,7 +67,7 @@ class LiveView:
         """Leaves the terminal as it was: the answer says what was seen."""
         self._stop.set()
         self._thread.join()
-        self._console.control(self._picture.restore_cursor())
+        self._console.control(self._picture.position_cursor())
         self._console.show_cursor(True)
 
     def _draw_often(self) -> None:
@@ -88,7 +89,7 @@ class Panel:
     """The picture of one moment, as a rich renderable."""
 
     def __init__(self, task: str, seed: int, limit: float, units: dict[str, str]) -> None:
-        self.changed = False
+        self.changed = True
         self._task, self._seed, self._limit, self._units = task, seed, limit, units
         self._now: Progress | None = None
         self._started = time.monotonic()
@@ -126,7 +127,8 @@ class Panel:
         self.changed = False
         p = self._now
         if p is None:
-            yield [Segment(f" {self._task} ", BOLD), Segment("getting ready ...", DIM)]
+            about = "getting ready; the very first start compiles for a minute"
+            yield [Segment(f" {self._task} ", BOLD), Segment(about, DIM)]
             return
         elapsed = time.monotonic() - self._started
         speed = f"{p.time / elapsed:.1f}x real time" if elapsed > 0.5 else ""
@@ -177,7 +179,7 @@ class Panel:
             if math.isfinite(present):
                 self._largest[name] = max(self._largest.get(name, 1e-9), present)
             largest = self._largest.get(name, 1.0)
-            style = BAD if not ahead >= 0 else FAIR if ahead < 0.1 * largest else GOOD
+            style = BAD if not ahead >= -TOLERANCE else FAIR if ahead < 0.1 * largest else GOOD
             solid = bar(min(ahead, present) / largest, room)
             light = bar(present / largest, room)[len(solid) :]
             yield [
@@ -187,7 +189,7 @@ class Panel:
                 Segment(" " * (room - len(solid) - len(light.rstrip()))),
                 Segment(f"  {_figure(present):>8}", BAD if not present >= 0 else PLAIN),
                 Segment(f"  {_figure(ahead):>8}", style),
-                Segment(f" {self._units.get(name, '')}", DIM),
+                Segment(f" {self._units.get(name, '').removeprefix('1')}", DIM),
             ]
 
     def _people(self, p: Progress, width: int) -> list[Segment]:
