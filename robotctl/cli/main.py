@@ -12,6 +12,7 @@ import robotctl
 from robotctl.cli import bench_command, doctor_command, episodes_command, replay_command, run_command
 from robotctl.cli.files_commands import guardrails_app, scenes_app, tasks_app
 from robotctl.cli.output import errors_as_lines
+from robotctl.cli.train_command import train_app
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # small matrices: threads only cost, and would make sums depend on the machine
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command("run")(run_command.run)
 app.command("replay")(replay_command.replay)
 app.add_typer(bench_command.app, name="bench")
+app.add_typer(train_app, name="train")
 app.add_typer(episodes_command.app, name="episodes")
 app.add_typer(scenes_app, name="scenes")
 app.add_typer(tasks_app, name="tasks")
