@@ -11,9 +11,9 @@ duration of the safety filter's brake, T = max_j |dq_j| / BRAKE_j:
     gap    -> gap - position bound - reach |v| + min(rate max(spread, T/2 + lead), -rate spread)
               a convex obstacle's distance grows at least by n . dp, so this holds between the knots, and a brake
               that starts at the knot ends before the obstacle
-    allowed-> max(allowed(d - v_part latency) - speed bound, 0) - speed
+    allowed-> max(allowed(d - v_part latency) - speed bound, 0) - stretch speed
               >= 0 at speed 0, whatever people do: standing still is always safe
-    stop   -> max(d - v_part latency - radius - bound/slope, 0) - v_part T - speed T / 2, times slope
+    stop   -> max(d - v_part (latency + tick) - radius - bound/slope, 0) - v_part T - speed T / 2, times slope
               when the brake from here ends, people at their assumed speed still leave the robot its distance
 """
 
@@ -118,9 +118,11 @@ class Tightening(NamedTuple):
     spread: float  # [s] half the time between knots
     reach: float  # [s] the safety filter grows every sphere by its speed times this
     lead: float  # [s] delay before a brake takes hold
+    tick: float  # [s] a brake takes whole control ticks: it may last this much longer
     brake: np.ndarray  # (10,) [m/s^2, rad/s^2]; inf: no brake is considered
     rotation: float  # [rad] how far the hand's true rotation may be off
     latency: float  # [s] age of what the filter will know of people when the robot is at the knot
+    stretch: float  # speeds count this many times: between knots points are a little faster
     creep: float  # [m/s] below this an allowed speed is as good as none
 
 
@@ -267,12 +269,12 @@ def evaluate(q, dq, rules, tight, keep):
                     if limit <= tight.creep:
                         stop_time[k] = 0.0
                     allowed = min(allowed, limit)
-                g = max(allowed, 0.0) - speed[s]
+                g = max(allowed, 0.0) - tight.stretch * speed[s]
                 worst[k, owner] = min(worst[k, owner], g)
                 _insert(motions, motion_rows, g, ALLOWED, s, m)
                 if motion.monitors[m] and C > 0 and tight.brake[0] < np.inf:
                     person = people.speed[at_stop]
-                    room = near_stop + person * brake_time - grown - motion.radius[m] - tight.speed[k] / slope
+                    room = near_stop + person * (brake_time - tight.tick) - grown - motion.radius[m] - tight.speed[k] / slope
                     stop_time[k] = min(stop_time[k], max(room, 0.0) / person)
                     g = slope * (max(room, 0.0) - (person + 0.5 * speed[s]) * brake_time)
                     worst[k, owner] = min(worst[k, owner], g)
@@ -406,7 +408,7 @@ def linearise(q, dq, rules, tight, evaluation):
                 m = second if kind == ALLOWED else second // C
                 slope = motion.slope[m]
                 if kind == ALLOWED:
-                    _speed_gradient(rotation, origin, omega, v0, f, point, vel, r, -1.0, gq, gdq)
+                    _speed_gradient(rotation, origin, omega, v0, f, point, vel, r, -tight.stretch, gq, gdq)
                     if not motion.monitors[m] or C == 0:
                         continue
                     nearest, c_near = np.inf, 0
@@ -430,7 +432,7 @@ def linearise(q, dq, rules, tight, evaluation):
                     )
                     gdq[joint] -= slope * (person + 0.5 * speed) * turn / tight.brake[joint]
                     grown = r + body.slack[s] + tight.position[k] + tight.reach * straight
-                    room = gap - person * tight.latency - grown - motion.radius[m] - tight.speed[k] / slope
+                    room = gap - person * (tight.latency + tight.tick) - grown - motion.radius[m] - tight.speed[k] / slope
                     if room <= 0.0:
                         continue
                     share = slope

@@ -77,6 +77,17 @@ def slowed(path: np.ndarray, factor: float) -> np.ndarray:
     return (1.0 - share) * path[k] + share * path[k + 1]
 
 
+def rejoined(path: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """The rest of a path (H+1, d) from its point nearest to q (d,) on, within its first two steps; its end stays."""
+    shares = np.linspace(0.0, 2.0, 21)
+    k = np.minimum(shares.astype(int), 1)
+    points = path[k] + (shares - k)[:, None] * (path[k + 1] - path[k])
+    start = shares[np.argmin(((points - q) ** 2).sum(axis=1))]
+    at = np.minimum(start + np.arange(len(path)), len(path) - 1)
+    k = np.minimum(at.astype(int), len(path) - 2)
+    return path[k] + (at - k)[:, None] * (path[k + 1] - path[k])
+
+
 def seed_paths(q0: np.ndarray, goal: np.ndarray, speed: np.ndarray, horizon: int, dt: float) -> Iterator[tuple[str, np.ndarray]]:
     """Named ways from q0 to goal (10,), each a path (H+1, 10)."""
 

@@ -58,7 +58,7 @@ class Surroundings:
 
     boxes: Boxes  # furniture, for what the clearance guardrail leaves out
     obstacles: Array  # (n, 4) spheres of other objects x y z r [m]
-    keypoints: Array  # (H+1, P, J, 3) predicted people
+    keypoints: Array  # (H+1, P, J, 3) people as they will have been seen when the robot is at each knot
     keypoint_bound: Array  # (H+1, P, J)
     keypoint_speed: Array  # (4,) assumed speed by body part [m/s]
     object_error: float  # [m]
@@ -115,7 +115,7 @@ def build(
 
     rules = Rules(
         body,
-        _people(around),
+        people_rows(around.keypoints, around.keypoint_bound, around.keypoint_speed),
         Solids(
             np.concatenate([b.center for b, _, _ in solids]),
             np.concatenate([b.rotation for b, _, _ in solids]),
@@ -157,17 +157,16 @@ def _required(spheres: object, boxes: Boxes, concerned: Array, distance: float) 
     return required
 
 
-def _people(around: Surroundings) -> People:
-    samples = around.keypoints.shape[0]
-    bound = around.keypoint_bound
+def people_rows(keypoints: Array, bound: Array, speed: Array) -> People:
+    """Human capsules from keypoints (T, P, J, 3) and the radius (T, P, J) that holds each; speed (4,) by body part."""
+    samples = keypoints.shape[0]
     grown = np.maximum(bound[:, :, CAPSULE_A], bound[:, :, CAPSULE_B]) + CAPSULE_RADIUS
-    by_keypoint = around.keypoint_speed[KEYPOINT_PART]
-    speed = np.maximum(by_keypoint[CAPSULE_A], by_keypoint[CAPSULE_B])
+    by_keypoint = speed[KEYPOINT_PART]
     return People(
-        np.ascontiguousarray(around.keypoints[:, :, CAPSULE_A].reshape(samples, -1, 3)),
-        np.ascontiguousarray(around.keypoints[:, :, CAPSULE_B].reshape(samples, -1, 3)),
+        np.ascontiguousarray(keypoints[:, :, CAPSULE_A].reshape(samples, -1, 3)),
+        np.ascontiguousarray(keypoints[:, :, CAPSULE_B].reshape(samples, -1, 3)),
         grown.reshape(samples, -1),
-        np.tile(speed, around.keypoints.shape[1]),
+        np.tile(np.maximum(by_keypoint[CAPSULE_A], by_keypoint[CAPSULE_B]), keypoints.shape[1]),
     )
 
 

@@ -39,7 +39,7 @@ from robotctl.planning.kernels import forward_batch
 from robotctl.planning.plan import STILL, Margin, Plan, Status
 from robotctl.planning.qp import StageQP
 from robotctl.planning.rows import ALLOWED, MOTION, Evaluation, Rules, Tightening, evaluate, linearise, speed_curvature
-from robotctl.planning.tables import OWN, Solid, Surroundings, boxes_of, build
+from robotctl.planning.tables import OWN, Solid, Surroundings, boxes_of, build, people_rows
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN, RobotModel
 from robotctl.state import N_ACTIONS, TICK, State
 from robotctl.trajectory import Sweep, Trajectory
@@ -65,10 +65,10 @@ TOLERANCE = {"m": 1e-3, "m/s": 1e-2, "1": 2e-3}  # a guardrail counts as kept do
 LIMIT_SHARE = 0.96  # of speed and braking limits: the filter allows 0.97
 JOINT_MARGIN = 0.015  # from the joints' end stops [m, rad]
 NOT_STRAIGHT = 0.003  # [m] how far a sphere may leave the straight line between knots
-BEND = 0.02  # [m/s] how much faster a sphere may be between knots
+BEND = 0.01, 1.05  # [m/s] and share by which a sphere may be faster between knots
 CREEP = 0.03  # [m/s] people who allow less than this allow no motion
 SEED_SPEED = 0.8  # of the lowest ceiling on speeds that seeds aim at
-LEAD = 0.03  # [s] a brake takes whole ticks: up to half a tick late on average
+LEAD = 0.03  # [s] as long as a brake towards furniture may still be off, half a tick and a little
 HAND_EXTENT = 0.138  # [m] as in the filter's tube: two points so far apart bound the hand's rotation error
 FILTER_REACH = 0.0125  # [s] half the spacing of the filter's samples
 HEADWAY = 0.02  # a plan that ends less than this nearer to the goal than it starts makes none [m]
@@ -285,11 +285,14 @@ class TrajectoryOptimizer:
             return self._nothing(state)
         guardrails = in_force(self._guardrails, robot.held, skill)
         tight = self._tightening()
+        # When the filter decides about a knot, its newest reading of people is this many steps old.
+        delay = int(np.ceil((TICK + self._assumptions.sensing_latency) / self._dt - 1e-9))
+        seen = np.maximum(np.arange(self._horizon + 1) - delay, 0)
         around = Surroundings(
             boxes=self._boxes,
             obstacles=np.zeros((0, 4)) if obstacles is None else np.asarray(obstacles, float).reshape(-1, 4),
-            keypoints=keypoints,
-            keypoint_bound=keypoint_bound,
+            keypoints=keypoints[seen],
+            keypoint_bound=keypoint_bound[seen],
             keypoint_speed=self._assumptions.keypoint_speed(),
             object_error=self._assumptions.object_error,
             position_bound=float(tight.position.max()),
@@ -347,8 +350,7 @@ class TrajectoryOptimizer:
                 multipliers = None
             it = problem.evaluate(np.concatenate([guess.ddq_ref[1:], last[None]]), multipliers)
         else:
-            following = guess.q_ref[-1] + 0.5 * self._dt * guess.dq_ref[-1]
-            it = self._track(problem, np.concatenate([guess.q_ref[1:], following[None]]))
+            it = self._track(problem, seeds.rejoined(guess.q_ref, problem.q0))
         trust, converged = TRUST, False
         for _ in range(REAL_TIME_ITERATIONS):
             it, trust, converged = problem.improve(it, trust, REAL_TIME_ITERATIONS - problem.iterations)
@@ -398,13 +400,15 @@ class TrajectoryOptimizer:
         position = np.maximum(held_bound(model.position_bound, self._horizon + 1), a.tracking_error)
         return Tightening(
             position=position + NOT_STRAIGHT,
-            speed=np.full(self._horizon + 1, max(float(model.speed_bound), a.tracking_speed_error) + BEND),
+            speed=np.full(self._horizon + 1, max(float(model.speed_bound), a.tracking_speed_error) + BEND[0]),
             spread=0.5 * self._dt,
             reach=FILTER_REACH,
             lead=LEAD,
+            tick=TICK,
             brake=LIMIT_SHARE * BRAKE,
             rotation=2.0 * a.tracking_error / HAND_EXTENT,
             latency=a.sensing_latency + a.actuation_latency + FILTER_REACH + TICK,
+            stretch=BEND[1],
             creep=CREEP,
         )
 
@@ -487,11 +491,10 @@ class TrajectoryOptimizer:
         """Smallest margin of every guardrail, with the model's bounds and without."""
         bounded = bare_tightening(trajectory.position_bound, trajectory.speed_bound)
         zero = np.zeros(self._horizon + 1)
-        worst = evaluate(it.q_real, it.dq_real, problem.rules, bounded, 1).worst
-        free_people = problem.rules.people._replace(
-            radius=problem.rules.people.radius - _people_bound(trajectory.keypoint_bound)
-        )
-        free = problem.rules._replace(people=free_people)
+        speed = self._assumptions.keypoint_speed()
+        now = problem.rules._replace(people=people_rows(trajectory.keypoints, trajectory.keypoint_bound, speed))
+        free = problem.rules._replace(people=people_rows(trajectory.keypoints, 0.0 * trajectory.keypoint_bound, speed))
+        worst = evaluate(it.q_real, it.dq_real, now, bounded, 1).worst
         without = evaluate(it.q_real, it.dq_real, free, bare_tightening(zero, zero), 1).worst
         margins: dict[str, Margin] = {}
         for column, name in enumerate(names[: len(names) - len(OWN)]):
@@ -516,14 +519,7 @@ class TrajectoryOptimizer:
 
 def bare_tightening(position: np.ndarray, speed: np.ndarray) -> Tightening:
     """No tightening but the bounds themselves: rows are the guardrails' margins."""
-    return Tightening(position, speed, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 0.0)
-
-
-def _people_bound(keypoint_bound: np.ndarray) -> np.ndarray:
-    from robotctl.body import CAPSULE_A, CAPSULE_B
-
-    grown = np.maximum(keypoint_bound[:, :, CAPSULE_A], keypoint_bound[:, :, CAPSULE_B])
-    return grown.reshape(len(keypoint_bound), -1)
+    return Tightening(position, speed, 0.0, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 1.0, 0.0)
 
 
 def _joints_only(trajectory: Trajectory) -> Sweep:
