@@ -13,7 +13,7 @@ import pytest
 from robotctl.body import KEYPOINTS
 from robotctl.guardrails.blade_speed import BladeSpeed
 from robotctl.guardrails.clearance import Boxes, Clearance
-from robotctl.guardrails.guardrail import Assumptions, Guardrail, Header, Scope
+from robotctl.guardrails.guardrail import Assumptions, Guardrail, Header, Scope, distance_to_people
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.separation import Separation
@@ -246,6 +246,31 @@ def test_levers_bound_the_jacobian():
         dq[:, 2 + joint] = 1.0
         velocity = robot.sphere_motion(q, dq)[1]
         assert np.all(np.linalg.norm(velocity, axis=-1) <= lever[:, joint] + 1e-9)
+
+
+def test_distances_to_people_equal_the_guardrails_own():
+    """The tube looks only at pairs that matter; the guardrails' generic formula at all of them."""
+    rng = np.random.default_rng(5)
+    robot = RobotModel()
+    lever = tube.levers(robot)
+    for trial in range(60):
+        q, dq, v = random_motion(rng)
+        paths = [np.concatenate([w[None], brake_velocities(w, BRAKE)]) for w in (v, 0.5 * v)]
+        people = []
+        for n in range(int(rng.integers(1, 4))):
+            middle = rng.uniform(-2.5, 2.5, 3) * [1, 1, 0.3] + [0, 0, 0.9]
+            keypoints = middle + rng.normal(size=(len(KEYPOINTS), 3)) * rng.choice([0.05, 0.4])
+            people.append(PersonState(f"p{n}", keypoints, rng.uniform(0, 1), np.zeros((0, len(KEYPOINTS), 3))))
+        if trial % 10 == 0:
+            people[0].keypoints[4, 1] = np.nan
+        horizon = 1.2
+        swept = tube.worst_case(robot, lever, RobotState(q, dq, q, dq, 0.04), paths, people, 1.0, ASSUMED, horizon)
+        fast = swept.sweep.human_distance
+        slow = distance_to_people(replace(swept.sweep, human_distance=None), np.arange(len(robot.spheres)))
+        same = np.isclose(fast, slow, rtol=0, atol=1e-7, equal_nan=True)
+        assert np.all(same | ((fast > horizon) & (slow > horizon)))
+        if trial % 10 == 0:
+            assert np.isnan(fast).all()
 
 
 # ---- the invariant -----------------------------------------------------------------------------------------------

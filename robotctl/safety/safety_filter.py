@@ -43,7 +43,7 @@ from robotctl.safety.tube import Tube, levers, worst_case
 from robotctl.safety.verdict import Verdict
 from robotctl.state import N_ACTIONS, N_JOINTS, TICK, Held, State
 
-SCALES = (0.5, 0.25)  # of the proposal's difference to braking, tried in this order
+SCALES = (1.0, 0.5, 0.25)  # of the proposal's difference to braking, tried in this order
 LIMIT_SHARE = 0.97  # of the joint speed and acceleration limits: the drives overshoot their reference a little
 JOINT_ERROR = 0.01  # how far a joint may be from its reference [m, rad]
 RECOVERY_SPEED = 0.10  # [m/s] for any point of the robot
@@ -109,6 +109,7 @@ class SafetyFilter:
         self._robot, self._lever = self._bare, self._bare_lever
         self._brake = np.zeros((0, N_JOINTS))  # velocities at the ends of the coming ticks
         self._start: tuple[np.ndarray, np.ndarray] | None = None  # reference the stored brake begins at
+        self._slowed = False  # the last proposal did not pass in full
         self._opening = np.nan  # finger opening commanded last [m]
 
     def certify(self, state: State, action: np.ndarray | None, skill: str) -> Verdict:
@@ -137,17 +138,18 @@ class SafetyFilter:
         if robot is None:
             return self._follow(state, fresh, f"unknown kind of object in the hand: {reference.held}", {}, "")
 
-        full = self._check(robot, state, [limited], skill)[0]
-        if full.passed:
-            self._accept(state, limited)
-            reason = "limited to the joints' speed and acceleration" if clipped else ""
-            return self._verdict(limited, clipped, reason, full.margins, full.tightest, 1.0, False)
-        tries = [slowest + scale * (limited - slowest) for scale in SCALES]
-        for scale, velocity, check in zip(SCALES, tries, self._check(robot, state, tries, skill), strict=True):
+        velocities = [limited, *(slowest + scale * (limited - slowest) for scale in SCALES[1:])]
+        count = len(SCALES) if self._slowed else 1  # when the last proposal failed, this one may well fail too
+        checks = self._check(robot, state, velocities[:count], skill)
+        if not checks[0].passed and count == 1:
+            checks += self._check(robot, state, velocities[1:], skill)
+        self._slowed = not checks[0].passed
+        for scale, velocity, check in zip(SCALES, velocities, checks, strict=False):
             if check.passed:
-                self._accept(state, velocity)
-                return self._verdict(velocity, True, full.broken, check.margins, check.tightest, scale, False)
-        return self._follow(state, fresh, full.broken, full.margins, full.tightest)
+                self._store(state, brake_velocities(velocity, self._acceleration_limit), velocity)
+                reason = checks[0].broken or ("limited to the joints' speed and acceleration" if clipped else "")
+                return self._verdict(velocity, bool(reason), reason, check.margins, check.tightest, scale, False)
+        return self._follow(state, fresh, checks[0].broken, checks[0].margins, checks[0].tightest)
 
     def _check(self, robot: RobotModel, state: State, velocities: list[np.ndarray], skill: str) -> list[_Check]:
         """Verify, for each velocity at the end of this tick, the tick and the brake after it."""
@@ -190,9 +192,6 @@ class SafetyFilter:
             self._robot = RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
             self._held, self._lever = held, levers(self._robot)
         return self._robot
-
-    def _accept(self, state: State, velocity: np.ndarray) -> None:
-        self._store(state, brake_velocities(velocity, self._acceleration_limit), velocity)
 
     def _store(self, state: State, brake: np.ndarray, velocity: np.ndarray) -> None:
         """Remember the brake that begins where this tick, ending with `velocity`, will leave the reference."""
@@ -271,7 +270,7 @@ def _nearby(guardrail: Clearance | KeepOut, above: np.ndarray, below: np.ndarray
     above, below (B, 3): gap between the axis-aligned bounds of box and tube on either side [m].
     """
     reach = NEAR + (guardrail.distance if isinstance(guardrail, Clearance) else 0.0)
-    near = np.flatnonzero(np.maximum(above, below).max(axis=1) <= reach)
+    near = np.flatnonzero(~(np.maximum(above, below).max(axis=1) > reach))  # NaN stays
     boxes = guardrail.boxes
     return replace(guardrail, boxes=Boxes(boxes.center[near], boxes.rotation[near], boxes.half[near]))
 

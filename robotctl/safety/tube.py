@@ -22,7 +22,7 @@ import numpy as np
 from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULE_RADIUS, KEYPOINT_PART
 from robotctl.geometry import norm
 from robotctl.guardrails.guardrail import Assumptions
-from robotctl.robot import ARM_OFFSETS, HAND, N_FRAMES, T_LINK7_HAND, RobotModel
+from robotctl.robot import ARM_OFFSETS, HAND, T_LINK7_HAND, RobotModel
 from robotctl.safety.brake import reference_path
 from robotctl.state import TICK, PersonState, RobotState
 from robotctl.trajectory import Sweep, Trajectory
@@ -61,23 +61,18 @@ def levers(robot: RobotModel) -> np.ndarray:
     The yaw and the arm's first joint share their axis; from joint k on, the lever is at most the sum of the
     links behind it. Joints that do not move a sphere have lever 0.
     """
-    link = np.linalg.norm(ARM_OFFSETS[:, :3, 3], axis=1)
-    link = np.concatenate([[0.0, 0.0], link[1:], [np.linalg.norm(T_LINK7_HAND[:3, 3])]])  # from frame f-1 to f
+    link = np.linalg.norm(ARM_OFFSETS[1:, :3, 3], axis=1)  # from frame f to f + 1, for f = 1..6
+    behind = np.concatenate([[0.0, 0.0], np.cumsum(np.append(link, np.linalg.norm(T_LINK7_HAND[:3, 3])))])
     spheres = robot.spheres
     own = np.linalg.norm(spheres.offset, axis=1) + spheres.radius
-    out = np.zeros((len(spheres), HAND))
-    for joint in range(HAND):  # 0 the yaw, then arm 1..7, each at the frame of the same number
-        for i, frame in enumerate(spheres.frame):
-            if frame >= joint:
-                out[i, joint] = link[joint + 1 : frame + 1].sum() + own[i]
-    assert link.shape == (N_FRAMES,)
-    return out
+    frame, joint = spheres.frame[:, None], np.arange(HAND)  # joint 0 is the yaw, 1..7 the arm's, at those frames
+    return np.where(frame >= joint, behind[frame] - behind[joint] + own[:, None], 0.0)
 
 
 def _people(
     people: Sequence[PersonState], time: float, times: np.ndarray, assumptions: Assumptions
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Capsule ends a, b (C, 3) as last read, and their radii at `times` (n, C), grown by all that may have happened.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Capsule ends a, b (C, 3) as last read; radii at `times` (n, C), grown by all that may have happened; growth (C,).
 
     A reading from the future is no reading: its age is NaN, and NaN is unsafe everywhere.
     """
@@ -89,49 +84,74 @@ def _people(
     since = times[:, None, None] + (REACH + assumptions.actuation_latency + age)[None, :, None]
     radius = CAPSULE_RADIUS + assumptions.human_error + speed * since  # (n, P, 16)
     a, b = keypoints[:, CAPSULE_A], keypoints[:, CAPSULE_B]
-    return a.reshape(-1, 3), b.reshape(-1, 3), radius.reshape(len(times), -1)
+    return a.reshape(-1, 3), b.reshape(-1, 3), radius.reshape(len(times), -1), np.tile(speed, len(keypoints))
 
 
 def _human_distance(
-    center: np.ndarray, radius: np.ndarray, a: np.ndarray, b: np.ndarray, grown: np.ndarray, horizon: float
+    center: np.ndarray,
+    radius: np.ndarray,
+    times: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    grown: np.ndarray,
+    growth: np.ndarray,
+    horizon: float,
 ) -> np.ndarray:
     """Surface distance of every sphere to the nearest capsule, (n, S) [m]; inf where all are beyond `horizon`.
 
-    The same as guardrails.distance_to_people for capsules that stand still but grow, with matrix products, and
-    only over the capsules that can be nearer than `horizon` at all. NaN stays NaN.
+    The same as guardrails.distance_to_people for capsules that stay where they are and grow at `growth` (C,) [m/s],
+    but only over the pairs that can matter. A capsule is left out if all of it stays beyond the horizon, and for a
+    sphere if another capsule is nearer throughout: with f = distance to the axis - capsule radius at the first
+    sample and u how far the sphere gets from there, f_c - f_0 - (growth_c - growth_0) t > 2 u at both ends of the
+    time, for the capsule 0 that is nearest at first. NaN is never left out.
     """
     n, s = radius.shape
-    points = center.reshape(-1, 3)
-    middle = points.mean(axis=0)
-    points = points - middle
-    squares = (points * points).sum(axis=1)
-    robot_size = np.sqrt(squares.max()) + radius.max()
-    a, b = a - middle, b - middle
+    first = center[0]
+    middle = first.mean(axis=0)
+    reach = np.sqrt(((center - first) ** 2).sum(axis=-1)).max(axis=0)  # (S,) u above
+    robot_size = (np.sqrt(((first - middle) ** 2).sum(axis=1)) + reach).max() + radius.max()
     segment = b - a
     length2 = (segment * segment).sum(axis=1)
-    half_way = a + 0.5 * segment
-    apart = np.sqrt((half_way * half_way).sum(axis=1)) - 0.5 * np.sqrt(length2) - grown.max(axis=0)
+    apart = np.sqrt(((a + 0.5 * segment - middle) ** 2).sum(axis=1)) - 0.5 * np.sqrt(length2) - grown.max(axis=0)
     near = ~(apart - robot_size >= horizon)
     if not near.any():
         return np.full((n, s), np.inf)
-    a, segment, grown, length2 = a[near], segment[near], grown[:, near], np.maximum(length2[near], 1e-12)
-    # |p - a - t (b - a)|^2 = |p - a|^2 - 2 t (p - a).(b - a) + t^2 |b - a|^2, every product over all pairs at once
-    along = points @ segment.T
-    along -= (a * segment).sum(axis=1)
-    t = along / length2
+    a, segment, grown, growth = a[near], segment[near], grown[:, near], growth[near]
+    length2 = np.maximum(length2[near], 1e-12)
+
+    lead = _to_axis(first.T[:, :, None], a.T[:, None], segment.T[:, None], length2) - grown[0]  # (S, C)
+    nearest = lead.argmin(axis=1)
+    ahead = lead - np.take_along_axis(lead, nearest[:, None], axis=1) - 2.0 * reach[:, None]
+    duration = float(times.max() - times.min())
+    at_end = ahead - (growth - growth[nearest][:, None]) * duration
+    sphere, capsule = np.nonzero(~((ahead > 0) & (at_end > 0)))  # every sphere keeps its nearest, NaN stays
+
+    points = np.ascontiguousarray(center.transpose(2, 0, 1))[:, :, sphere]
+    distance = _to_axis(points, a[capsule].T, segment[capsule].T, length2[capsule])
+    distance -= grown[:, capsule]
+    begin = np.flatnonzero(np.diff(sphere, prepend=-1))
+    return np.minimum.reduceat(distance, begin, axis=1) - radius
+
+
+def _to_axis(point: np.ndarray, a: np.ndarray, segment: np.ndarray, length2: np.ndarray) -> np.ndarray:
+    """Distance of points to segments that begin at `a`, coordinates first: (3, ...) broadcast -> (...) [m]."""
+    x, y, z = point[0] - a[0], point[1] - a[1], point[2] - a[2]
+    u, v, w = segment
+    t = x * u
+    t += y * v
+    t += z * w
+    t /= length2
     np.maximum(t, 0.0, out=t)
     np.minimum(t, 1.0, out=t)
-    squared = points @ (-2.0 * a.T)
-    squared += (a * a).sum(axis=1)
-    squared += squares[:, None]
-    along *= -2.0
-    along += t * length2
-    along *= t
-    squared += along
-    np.maximum(squared, 0.0, out=squared)
-    distance = np.sqrt(squared, out=squared).reshape(n, s, -1)
-    distance -= grown[:, None]
-    return distance.min(axis=-1) - radius
+    x -= t * u
+    y -= t * v
+    z -= t * w
+    x *= x
+    y *= y
+    z *= z
+    x += y
+    x += z
+    return np.sqrt(x, out=x)
 
 
 def worst_case(
@@ -189,8 +209,8 @@ def worst_case(
     grown = radius + grip + assumptions.tracking_error + motion
 
     if people:
-        a, b, capsule_radius = _people(people, time, times, assumptions)
-        distance = _human_distance(center, grown, a, b, capsule_radius, horizon)
+        a, b, capsule_radius, growth = _people(people, time, times, assumptions)
+        distance = _human_distance(center, grown, times, a, b, capsule_radius, growth, horizon)
     else:
         a = b = np.zeros((0, 3))
         capsule_radius = np.zeros((n, 0))
