@@ -161,8 +161,8 @@ def calibrate(model: ActuatorModel, samples: Samples) -> ActuatorModel:
     """Bounds that hold all points of a moving robot, by horizon step; the present is as uncertain as the first step."""
     moving = samples.where(samples.moving)
     _, worst, faster = point_errors(moving, *predicted(model, moving))
-    bound = [conformal_quantile(worst[moving.step == k], COVERAGE) for k in range(1, HORIZON + 1)]
-    bound = np.maximum.accumulate([bound[0], *bound])
+    steps = [conformal_quantile(worst[moving.step == k], COVERAGE) for k in range(1, HORIZON + 1)]
+    bound = np.maximum.accumulate(np.array([steps[0], *steps]))
     return replace(model, position_bound=bound, speed_bound=float(conformal_quantile(faster, COVERAGE)))
 
 

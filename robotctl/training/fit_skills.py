@@ -16,7 +16,6 @@ BOTH = 6  # of these, successes and failures at least
 FOLDS = 4
 WIDTH = 12
 STEPS = 600
-RESERVE = 0.3  # of attempts kept to judge the model by, when there are many
 TEMPERATURES = np.geomspace(0.5, 8.0, 41)
 
 
@@ -82,18 +81,19 @@ def _inputs(model: SkillModel, attempts: Sequence[SkillAttempt]) -> np.ndarray:
 
 
 def _train(x: np.ndarray, outcome: np.ndarray, seed: int) -> Ensemble:
-    import jax.numpy as jnp
-
     from robotctl.training.jax_fit import fit_ensemble
 
-    def loss(out: Any, target: Any) -> Any:
-        """Logistic loss."""
-        return jnp.mean(jnp.logaddexp(0.0, out[:, 0]) - target * out[:, 0])
-
     return fit_ensemble(
-        seed, x.astype(np.float32), (outcome.astype(np.float32),), loss, 1, WIDTH, depth=1, members=5, steps=STEPS,
+        seed, x.astype(np.float32), (outcome.astype(np.float32),), _logistic, 1, WIDTH, depth=1, members=5, steps=STEPS,
         batch=128, rate=1e-2, decay=0.3,
     )  # fmt: skip
+
+
+def _logistic(out: Any, target: Any) -> Any:
+    """Negative log likelihood of outcomes given logits, for JAX."""
+    import jax.numpy as jnp
+
+    return jnp.mean(jnp.logaddexp(0.0, out[:, 0]) - target * out[:, 0])
 
 
 def evaluate_skills(attempts: Sequence[SkillAttempt], seed: int) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +21,7 @@ import optax
 from robotctl.world_model.ensemble import Ensemble
 
 CHUNK = 200  # steps between two reports
+PAD = 256
 
 Loss = Callable[..., jax.Array]  # (network outputs (b, n_out), *targets of the batch) -> scalar
 
@@ -40,45 +43,66 @@ def fit_ensemble(
 ) -> Ensemble:
     """Minimises `loss` over batches drawn separately for every member.
 
-    inputs (N, n_in) and targets (N, ...) float32. progress is called with the share done and the last loss.
+    inputs (N, n_in) and targets (N, ...) float32. progress is called with the share done and the last loss. Calls
+    with the same loss function and sizes are compiled once.
     """
-    x = jnp.asarray(inputs, jnp.float32)
-    y = tuple(jnp.asarray(t, jnp.float32) for t in targets)
+    count = len(inputs)
+    x, y = _padded(inputs), tuple(_padded(t) for t in targets)
+    trainer = _trainer(loss, x.shape[1], outputs, width, depth, steps, batch, rate, decay)
+    parameters = trainer.start(jax.random.split(jax.random.key(seed), members))
+    states = jax.vmap(trainer.optimizer.init)(parameters)
+    chunks = max(steps // CHUNK, 1)
+    for i in range(chunks):
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed + 1), i), members)
+        parameters, states, value = trainer.chunk(parameters, states, keys, count, x, y)
+        if progress is not None:
+            progress((i + 1) / chunks, float(value.mean()))
+    return Ensemble(
+        tuple(np.asarray(layer.weight, np.float32) for layer in parameters.layers),
+        tuple(np.asarray(layer.bias, np.float32) for layer in parameters.layers),
+    )
+
+
+def _padded(rows: np.ndarray) -> jax.Array:
+    """Filled up with zeros to a multiple of PAD rows, so that data of about the same size share a compilation."""
+    missing = -len(rows) % PAD
+    return jnp.asarray(np.pad(rows, [(0, missing), *[(0, 0)] * (rows.ndim - 1)]), jnp.float32)
+
+
+class _Trainer(NamedTuple):
+    start: Callable[[jax.Array], Any]  # keys (members,) -> parameters of all members
+    optimizer: optax.GradientTransformation
+    chunk: Callable[..., Any]  # CHUNK steps of all members
+
+
+@lru_cache(maxsize=8)
+def _trainer(
+    loss: Loss, inputs: int, outputs: int, width: int, depth: int, steps: int, batch: int, rate: float, decay: float
+) -> _Trainer:
     schedule = optax.cosine_decay_schedule(rate, steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay))
 
     def make(key: jax.Array) -> eqx.nn.MLP:
-        return eqx.nn.MLP(x.shape[1], outputs, width, depth, activation=jnp.tanh, key=key)
+        return eqx.nn.MLP(inputs, outputs, width, depth, activation=jnp.tanh, key=key)
 
-    keys = jax.random.split(jax.random.key(seed), members)
-    networks = eqx.filter_vmap(make)(keys)
-    parameters, static = eqx.partition(networks, eqx.is_array)
-    states = jax.vmap(optimizer.init)(parameters)
+    static = eqx.filter(make(jax.random.key(0)), eqx.is_array, inverse=True)
 
-    def batch_loss(parameter: eqx.nn.MLP, rows: jax.Array) -> jax.Array:
+    def batch_loss(parameter: Any, rows: jax.Array, x: jax.Array, y: tuple[jax.Array, ...]) -> jax.Array:
         network = eqx.combine(parameter, static)
         return loss(jax.vmap(network)(x[rows]), *(t[rows] for t in y))
 
-    def step(carry: tuple, key: jax.Array) -> tuple:
-        parameter, state = carry
-        rows = jax.random.randint(key, (batch,), 0, len(x))
-        value, gradient = jax.value_and_grad(batch_loss)(parameter, rows)
-        update, state = optimizer.update(gradient, state, parameter)
-        return (optax.apply_updates(parameter, update), state), value
+    def member(
+        parameter: Any, state: Any, key: jax.Array, count: jax.Array, x: jax.Array, y: tuple[jax.Array, ...]
+    ) -> tuple[Any, Any, jax.Array]:
+        def step(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:
+            parameter, state = carry
+            rows = jax.random.randint(key, (batch,), 0, count)
+            value, gradient = jax.value_and_grad(batch_loss)(parameter, rows, x, y)
+            update, state = optimizer.update(gradient, state, parameter)
+            return (optax.apply_updates(parameter, update), state), value
 
-    @jax.jit
-    def chunk(parameter: eqx.nn.MLP, state: optax.OptState, key: jax.Array) -> tuple:
-        (parameter, state), values = jax.lax.scan(step, (parameter, state), jax.random.split(key, CHUNK))
-        return parameter, state, values.mean()
+        end, values = jax.lax.scan(step, (parameter, state), jax.random.split(key, CHUNK))
+        return (*end, jnp.mean(values))
 
-    chunks = max(steps // CHUNK, 1)
-    for i in range(chunks):
-        key = jax.random.fold_in(jax.random.key(seed + 1), i)
-        parameters, states, value = jax.vmap(chunk)(parameters, states, jax.random.split(key, members))
-        if progress is not None:
-            progress((i + 1) / chunks, float(value.mean()))
-    layers = parameters.layers
-    return Ensemble(
-        tuple(np.asarray(layer.weight, np.float32) for layer in layers),
-        tuple(np.asarray(layer.bias, np.float32) for layer in layers),
-    )
+    chunk = jax.jit(jax.vmap(member, in_axes=(0, 0, 0, None, None, None)))
+    return _Trainer(lambda keys: eqx.filter(eqx.filter_vmap(make)(keys), eqx.is_array), optimizer, chunk)

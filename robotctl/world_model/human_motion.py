@@ -99,14 +99,15 @@ class HumanMotionModel:
         reading = person.keypoints
         if not usual[0]:
             return np.broadcast_to(reading, (len(elapsed), *reading.shape)).copy(), worst
-        bound = np.maximum.accumulate(self.factor[:, KEYPOINT_PART] * scale[0], axis=0)
         # Linear between the steps, from the reading itself on. Past the last step the prediction holds, and the bound
         # grows with the assumed speed.
         times = np.concatenate([[0.0], STEPS])
         k = np.clip(np.searchsorted(times, elapsed, side="right") - 1, 0, len(times) - 2)
         share = np.clip((elapsed - times[k]) / (times[k + 1] - times[k]), 0.0, 1.0)[:, None]
         path = np.concatenate([reading[None], keypoints[0]])
+        bound = self.factor[:, KEYPOINT_PART] * scale[0]
         radius = np.concatenate([np.full((1, len(speed)), human_error), bound])
+        radius = np.maximum.accumulate(radius, axis=0)  # the sensor's error is the least
         mean = path[k] + share[..., None] * (path[k + 1] - path[k])
         grown = radius[k] + share * (radius[k + 1] - radius[k])
         grown = grown + np.maximum(elapsed - STEPS[-1], 0.0)[:, None] * speed

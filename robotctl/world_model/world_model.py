@@ -16,8 +16,15 @@ HORIZON = 30  # steps of the planner's horizon: 3 s
 class WorldModel(Protocol):
     """Predicts the robot's true motion and the people around it, with bounds on how wrong that may be."""
 
-    position_bound: np.ndarray  # (HORIZON+1,) radius that holds the robot's true points [m]
-    speed_bound: float  # what a point may be faster than predicted [m/s]
+    @property
+    def position_bound(self) -> np.ndarray:
+        """Radius that holds the robot's true points at every sample of the horizon, (HORIZON+1,) [m]."""
+        ...
+
+    @property
+    def speed_bound(self) -> float:
+        """What a point may be faster than predicted [m/s]."""
+        ...
 
     def rollout(self, state: State, accelerations: np.ndarray) -> Trajectory:
         """The motion that `accelerations` (H, 10) [m/s^2, rad/s^2] cause, H steps of MODEL_STEP from the reference.
