@@ -147,14 +147,14 @@ class RobotModel:
         frame = self.spheres.frame
         offset = xp.asarray(self.spheres.offset)
         center = origin[:, frame] + (rotation[:, frame] @ offset[:, :, None])[..., 0]
-        return center, v0[:, frame] + cross(omega[:, frame], center), norm(omega, 1e-9)[:, frame], rotation[:, HAND]
+        return center, v0[:, frame] + cross(omega[:, frame], center), norm(omega, _epsilon(xp))[:, frame], rotation[:, HAND]
 
     def sweep(self, trajectory: Trajectory) -> Sweep:
         """Every sphere and every human capsule of the trajectory, grown by its bounds."""
         xp = namespace(trajectory.states)
         center, velocity, turning, hand_rotation = self.sphere_motion(trajectory.q, trajectory.dq)
         radius = xp.asarray(self.spheres.radius)
-        speed = norm(velocity, 1e-9) + turning * radius + trajectory.speed_bound[:, None]
+        speed = norm(velocity, _epsilon(xp)) + turning * radius + trajectory.speed_bound[:, None]
         keypoints, bound = trajectory.keypoints, trajectory.keypoint_bound
         steps = keypoints.shape[0]
         grown = xp.maximum(bound[:, :, CAPSULE_A], bound[:, :, CAPSULE_B]) + xp.asarray(CAPSULE_RADIUS)
@@ -168,6 +168,11 @@ class RobotModel:
             capsule_b=keypoints[:, :, CAPSULE_B].reshape(steps, -1, 3),
             capsule_radius=grown.reshape(steps, -1),
         )
+
+
+def _epsilon(xp: Any) -> float:
+    """What keeps the gradient of a norm finite at 0 where one is taken; NumPy's rest is exactly 0."""
+    return 0.0 if xp is np else 1e-9
 
 
 def forward(q: Array) -> tuple[Array, Array]:
