@@ -147,7 +147,8 @@ class RobotModel:
         frame = self.spheres.frame
         offset = xp.asarray(self.spheres.offset)
         center = origin[:, frame] + (rotation[:, frame] @ offset[:, :, None])[..., 0]
-        return center, v0[:, frame] + cross(omega[:, frame], center), norm(omega, _epsilon(xp))[:, frame], rotation[:, HAND]
+        velocity = v0[:, frame] + cross(omega[:, frame], center)
+        return center, velocity, norm(omega, _epsilon(xp))[:, frame], rotation[:, HAND]
 
     def sweep(self, trajectory: Trajectory) -> Sweep:
         """Every sphere and every human capsule of the trajectory, grown by its bounds."""
