@@ -48,6 +48,7 @@ class Exercise:
 
     def __init__(self, name: str, context: SkillContext, generator: np.random.Generator) -> None:
         self.attempts: list[SkillAttempt] = []
+        self.appraisal = None  # play is not appraised
         self.ended: str | None = None
         self.reason = ""
         self.skill = "none"
