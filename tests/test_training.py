@@ -1,0 +1,110 @@
+"""Training: whole files or none, the same recipe gives the same weights, and a wrong folder is told apart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from robotctl.cli.main import app
+from robotctl.errors import InvalidFileError, UsageError
+from robotctl.scene import load_scene
+from robotctl.training import train, units
+from robotctl.training.fit_actuators import samples_of
+from robotctl.training.play_data import play
+from robotctl.training.target import open_target
+from robotctl.training.train import Amount, Recipe
+from robotctl.world_model.composite import load_world_model
+from robotctl.world_model.world_model import HORIZON
+
+TINY = Recipe("kitchen", 1000, Amount(people=20, play=12, skills=2, people_steps=200, play_steps=200))
+
+
+def test_play_is_repeatable_and_its_samples_are_undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robotctl.training.play_data.SECONDS", 5.0)
+    scene = load_scene("kitchen")
+    kind = scene.kinds["cup"]
+    one, two = (play(scene, kind, np.random.default_rng(1000)) for _ in range(2))
+    assert one.q.tobytes() == two.q.tobytes()
+    assert one.loaded.mean() > 0.5  # the cup is in the hand, by friction alone
+    samples = samples_of([one])
+    assert set(np.unique(samples.step)) <= set(range(1, HORIZON + 1))
+    late = np.median(np.abs(samples.delta_q + 0.025 * samples.dq)[samples.moving], axis=0)
+    assert np.all(late < 0.01)  # what the drives' latency leaves unexplained is milliradians
+
+
+def test_a_unit_is_one_whole_file_and_says_when_it_is_not(tmp_path: Path) -> None:
+    (job,) = units.units(units.PEOPLE, 1, 1000, "kitchen/clear-table", tmp_path)
+    assert not units.readable(job)
+    units.make(job)
+    first = job.path.read_bytes()
+    units.make(job)
+    assert job.path.read_bytes() == first
+    assert units.readable(job)
+    job.path.write_bytes(first[: len(first) // 2])
+    assert not units.readable(job)
+    with pytest.raises(InvalidFileError, match="not a whole data file"):
+        units.load_people([job])
+
+
+def test_targets() -> None:
+    scene, people = open_target("kitchen")
+    assert scene.name == "kitchen"
+    assert len(people) >= 2  # of all tasks of the scene
+    assert len(open_target("kitchen/clear-table")[1]) == 1
+    with pytest.raises(UsageError, match="did you mean 'kitchen'"):
+        open_target("kitchn")
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("important")
+    with pytest.raises(UsageError, match="choose another --data"):
+        train.collect(TINY, tmp_path, 1, False)
+    assert (tmp_path / "thesis.txt").read_text() == "important"
+    with pytest.raises(UsageError, match="train collect"):
+        train.recipe_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["train", "kitchn"], 2, "did you mean"),
+        (["train", "kitchen", "--out", "model.bin"], 2, "safetensors"),
+        (["train", "gym:Pendulum-v1"], 7, "not supported yet"),
+        (["train", "fit", "no-such-folder"], 2, "train collect"),
+        (["train", "--help"], 0, "collect"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(arguments: list[str], code: int, said: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == code
+    assert said in result.output
+
+
+@pytest.mark.slow
+def test_the_whole_pipeline_twice_gives_the_same_model(tmp_path: Path) -> None:
+    answers = []
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        answers.append(train.train(TINY, tmp_path / f"{name}.safetensors", folder, workers=2))
+    assert answers[0]["sha256"] == answers[1]["sha256"]
+    assert train.data_hash(TINY, tmp_path / "a") == train.data_hash(TINY, tmp_path / "b")
+    card = json.loads((tmp_path / "a.json").read_text())
+    assert card["sha256"] == answers[0]["sha256"]
+    assert {part["name"] for part in card["evaluation"]["parts"]} >= {"human_motion", "actuator_residual"}
+    again = train.train(TINY, tmp_path / "c.safetensors", tmp_path / "a", resume=True)
+    assert again["sha256"] == answers[0]["sha256"]
+    assert again["collect_s"] < answers[0]["collect_s"]
+    _, people = open_target("kitchen")
+    assert people
+    model = train.evaluate_file(tmp_path / "a.safetensors", TINY, tmp_path / "a")
+    assert model["evaluation"] == answers[0]["evaluation"]
+    other = Recipe("kitchen", 1001, TINY.amount)
+    with pytest.raises(UsageError, match="seed"):
+        train.collect(other, tmp_path / "a", 1, True)
+    from tests.test_world_model import ASSUMED
+
+    load_world_model(tmp_path / "a.safetensors", ASSUMED)
