@@ -27,7 +27,9 @@ MANIFEST = "manifest.json"
 MAX_FILES = 2_000
 MAX_BYTES = 200_000_000
 _NAMED = re.compile(
-    r"""filename\s*=\s*["']([^"']+)["'] | ^\s*mtllib\s+(\S+) | ^\s*(?:map_\w+|bump|disp|decal|refl|norm)\b.*\s(\S+)""",
+    r"""filename\s*=\s*["']([^"']+)["']
+    | ^[ \t]*mtllib[ \t]+(\S+)
+    | ^[ \t]*(?:map_\w+|bump|disp|decal|refl|norm)\b.*[ \t](\S+)""",
     re.MULTILINE | re.VERBOSE,
 )
 
