@@ -20,8 +20,10 @@ from robotctl.guardrails.upright import Upright
 from robotctl.judge import Judge, machine
 from robotctl.robot import HAND, HOME, Q_MAX, T_LINK7_HAND, forward, tcp_pose
 from robotctl.scene import Item, ObjectKind, Place, Scene, scenes_folder
+from robotctl.simulation.bullet import BulletSimulator
+from robotctl.simulation.bullet import p as engine
 from robotctl.state import Truth
-from robotctl.task import Predicate, Task
+from robotctl.task import Predicate, Task, load_task
 
 DT = 1.0 / 240.0
 ASSUMED = Assumptions(
@@ -131,6 +133,30 @@ def test_kinematics_agree_with_the_robot_model():
     left = origin[:, HAND] + rotation[:, HAND] @ [0, 0, 0.0584] + rotation[:, HAND, :, 1] * opening[:, None] / 2
     assert np.abs(pose[:, 9, :, 3] - left).max() < 1e-9
     assert T_LINK7_HAND[2, 3] == machine.FLANGE
+
+
+def test_kinematics_agree_with_the_engine():
+    """Body poses against PyBullet's link frames (which it keeps in single precision), fingers included."""
+    rng = np.random.default_rng(1)
+    scene = load_task("kitchen/clear-table").scene
+    names = {"base": "base", "hand": "panda_hand", "left_finger": "panda_leftfinger"}
+    with BulletSimulator(scene) as simulator:
+        simulator.reset(0)
+        client = {"physicsClientId": simulator._client}
+        link_of = {name: link for link, name in simulator._links.items()}
+        for _ in range(5):
+            q, opening = np.clip(rng.uniform(-2, 2, 10), machine.LOW, machine.HIGH), rng.uniform(0, 0.08)
+            for joint, value in zip(simulator._joints, q, strict=True):
+                engine.resetJointState(simulator._robot, joint, value, **client)
+            for joint in simulator._fingers:
+                engine.resetJointState(simulator._robot, joint, opening / 2, **client)
+            pose = machine.poses(q[None], np.array([opening]))[0]
+            for body, name in enumerate(machine.BODIES):
+                link = link_of[names.get(name, f"panda_{name.replace('_', '')}")]
+                state = engine.getLinkState(simulator._robot, link, computeForwardKinematics=1, **client)
+                rotation = np.array(engine.getMatrixFromQuaternion(state[5])).reshape(3, 3)
+                assert np.abs(rotation - pose[body, :, :3]).max() < 2e-6, name
+                assert np.abs(np.array(state[4]) - pose[body, :, 3]).max() < 2e-6, name
 
 
 def test_separation_flips_at_the_analytic_time():

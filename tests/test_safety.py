@@ -19,11 +19,13 @@ from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
+from robotctl.judge.surface import box_vertices, hull_points, urdf_points
 from robotctl.robot import BRAKE, DQ_MAX, HOME, Q_MAX, Q_MIN, ROBOT_SPHERES, RobotModel
 from robotctl.safety import tube
 from robotctl.safety.brake import brake_velocities, reference_path
 from robotctl.safety.safety_filter import SafetyFilter
 from robotctl.state import TICK, Held, PersonState, RobotState, State
+from robotctl.task import load_task
 from robotctl.trajectory import Trajectory
 
 ASSUMED = Assumptions(
@@ -157,6 +159,27 @@ def test_spheres_cover_the_robot():
         own = ROBOT_SPHERES.frame == frame
         apart = np.linalg.norm(points[:, None] - ROBOT_SPHERES.offset[own], axis=2) - ROBOT_SPHERES.radius[own]
         assert apart.min(axis=1).max() <= 0, name
+
+
+def test_spheres_cover_the_objects():
+    """Every point of an object's collision shapes lies in one of the spheres that the filter knows it by."""
+    for kind in load_task("kitchen/clear-table").scene.kinds.values():
+        points = urdf_points(kind.urdf)
+        apart = np.linalg.norm(points[:, None] - kind.spheres[:, :3], axis=2) - kind.spheres[:, 3]
+        assert apart.min(axis=1).max() <= 0, kind.name
+
+
+def test_spheres_cover_the_finger_pads():
+    """The boxes that the simulator gives the fingers, at every opening."""
+    own = ROBOT_SPHERES.frame == 8
+    pads = (((0, 0.007, 0.045), (0.0175, 0.014, 0.0176)), ((0, 0.0145, 0.027), (0.019, 0.013, 0.02)),
+            ((0, 0.0145, 0.0095), (0.0208, 0.0238, 0.019)))  # fmt: skip
+    for center, size in pads:
+        corners = hull_points(box_vertices(np.array(size)), 0.003) + np.array(center)
+        for opening in np.linspace(0, 0.04, 9):
+            points = corners + np.array([0, opening, 0.0584])
+            apart = np.linalg.norm(points[:, None] - ROBOT_SPHERES.offset[own], axis=2) - ROBOT_SPHERES.radius[own]
+            assert apart.min(axis=1).max() <= 0
 
 
 # ---- brake and tube ----------------------------------------------------------------------------------------------
