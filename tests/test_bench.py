@@ -1,0 +1,269 @@
+"""Sweeps survive what happens to processes; rates carry honest intervals; benches count what the judge saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from robotctl.bench import guardrails as bench
+from robotctl.bench.episodes import joint_exit_code, summarize
+from robotctl.bench.statistics import clopper_pearson, quotient, rate
+from robotctl.bench.sweep import sweep
+from robotctl.cli.bench_command import exit_code, part_of, table
+from robotctl.cli.output import console
+from robotctl.errors import InvalidFileError, UsageError
+
+# ---- statistics ------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_intervals_are_those_of_scipy(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 300))
+    k = data.draw(st.integers(0, n))
+    low, high = clopper_pearson(k, n)
+    expected = binomtest(k, n).proportion_ci(method="exact")
+    assert low == pytest.approx(expected.low, abs=1e-9)
+    assert high == pytest.approx(expected.high, abs=1e-9)
+    assert low <= k / n <= high
+
+
+def test_none_of_n_is_about_three_over_n() -> None:
+    assert clopper_pearson(0, 100)[1] == pytest.approx(3.6 / 100, rel=0.02)  # two-sided; one-sided it is 3/n
+    assert clopper_pearson(0, 0) == (0.0, 1.0)
+    assert rate(0, 0) == (None, [0.0, 1.0])
+    with pytest.raises(ValueError, match="3 successes"):
+        clopper_pearson(3, 2)
+
+
+def test_quotients() -> None:
+    assert quotient([1.0, 2.0], [1.0, 1.0]) == 1.5
+    assert quotient([], []) is None
+
+
+# ---- sweeps ----------------------------------------------------------------------------------------------------
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def misbehave(what: str) -> str:
+    """A job of many moods; payload 'once:FILE' dies the first time."""
+    kind, _, path = what.partition(":")
+    if kind == "die" or (kind == "once" and not os.path.exists(path)):
+        if path:
+            Path(path).write_text("died")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "exit":
+        os._exit(3)
+    if kind == "refuse":
+        raise UsageError("no such thing")
+    if kind == "raise":
+        raise ZeroDivisionError("oops")
+    if kind == "wait":
+        Path(path).write_text("began")
+        try:
+            time.sleep(30)
+        except KeyboardInterrupt:
+            Path(path).write_text("braked")
+            raise
+    return what
+
+
+def test_a_sweep_gives_every_answer() -> None:
+    outcomes = {o.key: o.value for o in sweep(square, [(str(i), i) for i in range(7)], workers=2)}
+    assert outcomes == {str(i): i * i for i in range(7)}
+    assert list(sweep(square, [], workers=2)) == []
+
+
+def test_a_sweep_survives_its_workers(tmp_path: Path) -> None:
+    moods = ["fine", "die", f"once:{tmp_path / 'once'}", "refuse", "raise", "exit", "well"]
+    outcomes = {o.key: o for o in sweep(misbehave, [(mood[:4], mood) for mood in moods], workers=2)}
+    assert len(outcomes) == len(moods)
+    assert outcomes["fine"].value == "fine"
+    assert outcomes["well"].value == "well"
+    assert outcomes["once"].value == moods[2]  # tried again
+    assert outcomes["die"].error == "the worker died 2 times (signal 9)"
+    assert outcomes["exit"].error == "the worker died 2 times (exit code 3)"
+    assert outcomes["refu"].error == "no such thing"
+    assert outcomes["refu"].exit_code == 2
+    assert outcomes["rais"].error == "ZeroDivisionError: oops"
+    assert "Traceback" in outcomes["rais"].details
+
+
+def test_leaving_a_sweep_interrupts_its_workers(tmp_path: Path) -> None:
+    jobs = [("fine", "fine"), ("wait", f"wait:{tmp_path / 'state'}")]
+    outcomes = sweep(misbehave, jobs, workers=2)
+    assert next(outcomes).value == "fine"
+    while not (tmp_path / "state").exists():
+        time.sleep(0.05)
+    started = time.monotonic()
+    outcomes.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - started < 10
+    assert (tmp_path / "state").read_text() == "braked"
+
+
+# ---- figures ---------------------------------------------------------------------------------------------------
+
+
+def answer(seed: int = 0, task: str = "kitchen/clear-table", **changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "task": task,
+        "seed": seed,
+        "success": True,
+        "exit_code": 0,
+        "guardrails": {"violations": 0, "by_id": {"speed": {"violations": 0}}},
+        "contacts": {"moving": 0, "passive": 1},
+        "filter": {"interventions": 2, "moving_cycles": 100, "stopped_s": 1.5},
+        "time": {"simulated_s": 60.0, "wall_s": 20.0, "real_time_factor": 3.0},
+        "min_separation_m": 0.3,
+        "moving_s": 40.0,
+    }
+    return {**values, **changes}
+
+
+def test_summaries_count_what_the_judge_saw() -> None:
+    violating = answer(1, exit_code=5, guardrails={"violations": 3, "by_id": {"speed": {"violations": 3}}})
+    touching = answer(2, success=False, exit_code=5, contacts={"moving": 1, "passive": 0})
+    failed = {"task": "kitchen/clear-table", "seed": 3, "success": False, "exit_code": 1, "error": "died"}
+    summary = summarize([answer(0), violating, touching, failed])
+    assert summary["n"] == 4
+    assert summary["success_rate"] == 0.5
+    assert summary["violations"] == 3
+    assert summary["episodes_violating"] == 2
+    assert summary["contacts_moving"] == 1
+    assert summary["failed"] == 1
+    assert summary["violation_ci95"] == rate(2, 3)[1]  # of those that were judged
+    assert summary["real_time_factor"] == 3.0
+
+
+def test_the_worst_exit_code_counts() -> None:
+    def joint(*codes: int) -> int:
+        return joint_exit_code([{"exit_code": code} for code in codes])
+
+    assert joint(0, 0) == 0
+    assert joint(0, 4) == 4
+    assert joint(4, 5, 130) == 5
+    assert joint(4, 130) == 130
+    assert joint(6, 0) == 6
+    assert joint(6, 4) == 4
+    assert joint() == 0
+
+
+def test_a_bench_reports_each_arm() -> None:
+    arms = {
+        "full": [answer(0), answer(1, task="kitchen/put-away-knife")],
+        "none": [answer(0, exit_code=5, guardrails={"violations": 2, "by_id": {"speed": {"violations": 2}}})],
+    }
+    told = bench.bench_answer(arms, ["kitchen/clear-table", "kitchen/put-away-knife"], [0], Path("x"))
+    full, none = told["arms"]
+    promised = {
+        "name", "episodes", "success_rate", "success_ci95", "episodes_violating", "violation_ci95", "violations",
+        "contacts_moving", "min_separation_m", "interventions_per_moving_cycle", "stopped_s", "simulated_s",
+    }  # fmt: skip
+    assert promised <= set(full)
+    assert full["episodes_violating"] == 0
+    assert full["interventions_per_moving_cycle"] == 0.02
+    assert none["violations_by_id"] == {"speed": 2}
+    assert [row["task"] for row in told["by_task"]] == ["kitchen/clear-table"] * 2 + ["kitchen/put-away-knife"]
+    assert exit_code(told) == 0  # arm `none` may violate: that is what it is for
+    terminal = console()
+    with terminal.capture() as shown:
+        for part in table(told):
+            terminal.print(part)
+    assert "full" in shown.get()
+    assert "speed 2" in shown.get()
+    arms["full"][0]["contacts"]["moving"] = 1
+    assert exit_code(bench.bench_answer(arms, ["kitchen/clear-table"], [0], Path("x"))) == 5
+
+
+def test_an_arm_of_failures_is_reported() -> None:
+    failed = {"task": "kitchen/clear-table", "seed": 3, "success": False, "exit_code": 1, "error": "died"}
+    row = bench.arm_figures("full", [failed])
+    assert row["failed"] == 1
+    assert row["violation_rate"] is None
+    assert row["violation_ci95"] == [0.0, 1.0]
+    assert exit_code({"arms": [row]}) == 1
+
+
+def test_choices() -> None:
+    assert bench.chosen_tasks("kitchen/*") == ["kitchen/clear-table", "kitchen/put-away-knife"]
+    assert bench.chosen_arms("full, none") == ["full", "none"]
+    assert list(bench.chosen_seeds("3:5", 10)) == [3, 4]
+    assert list(bench.chosen_seeds(None, 2)) == [0, 1]
+    for bad in ("3", "5:3", "a:b", "-1:2"):
+        with pytest.raises(UsageError):
+            bench.chosen_seeds(bad, 1)
+    with pytest.raises(UsageError):
+        bench.chosen_arms("")
+
+
+def test_shards_are_a_partition() -> None:
+    plan = bench.trials(["a", "b"], range(5), list(bench.ARMS), Path("x"))
+    assert len({trial.key for trial in plan}) == len(plan) == 30
+    parts = [plan[part_of(f"{i}/4")] for i in (1, 2, 3, 4)]
+    assert sorted(t.key for part in parts for t in part) == sorted(t.key for t in plan)
+    assert plan[part_of(None)] == plan
+
+
+# ---- a real bench ----------------------------------------------------------------------------------------------
+
+
+def test_a_bench_runs_resumes_and_refuses_other_files(tmp_path: Path) -> None:
+    """Two arms of one second each, with the real robot; then the same again from the files."""
+    code = """
+        import json, sys
+        from pathlib import Path
+        from robotctl.bench import guardrails as bench
+        def main():
+            folder, resume = Path(sys.argv[1]), sys.argv[2] == "resume"
+            plan = bench.trials(["kitchen/put-away-knife"], [4], ["full", "none"], folder, time_limit=1.0)
+            seen = []
+            arms = bench.run_bench(plan, 2, resume, lambda trial, answer: seen.append(trial.key))
+            told = bench.bench_answer(arms, ["kitchen/put-away-knife"], [4], folder)
+            print(json.dumps([seen, told["arms"]]), file=sys.stderr)
+        if __name__ == "__main__":
+            main()
+    """
+    script = tmp_path / "bench.py"
+    script.write_text(textwrap.dedent(code))
+    folder = tmp_path / "out"
+
+    def run(mode: str) -> tuple[list[str], list[dict[str, Any]]]:
+        done = subprocess.run([sys.executable, str(script), str(folder), mode], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        seen, arms = json.loads(done.stderr.splitlines()[-1])
+        return seen, arms
+
+    seen, arms = run("new")
+    assert sorted(seen) == ["full/kitchen-put-away-knife/seed4", "none/kitchen-put-away-knife/seed4"]
+    assert [arm["failed"] for arm in arms] == [0, 0], arms
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json"))
+    assert files == [f"{arm}/kitchen-put-away-knife/seed4.json" for arm in ("full", "none")]
+    assert len(list(folder.rglob("*.mcap"))) == 2  # not reached in a second: both are kept
+    before = time.monotonic()
+    again = run("resume")
+    assert again[1] == arms
+    assert time.monotonic() - before < 20
+    (trial,) = bench.trials(["kitchen/put-away-knife"], [4], ["full"], folder, time_limit=1.0)
+    with pytest.raises(UsageError, match="--resume"):
+        bench.run_bench([trial], 1, False, lambda *_: None)
+    (other,) = bench.trials(["kitchen/put-away-knife"], [4], ["full"], folder, time_limit=2.0)
+    with pytest.raises(UsageError, match="other files"):
+        bench.run_bench([other], 1, True, lambda *_: None)
+    trial.answer_file.write_text("{")
+    with pytest.raises(InvalidFileError, match="not an answer"):
+        bench.run_bench([trial], 1, True, lambda *_: None)
