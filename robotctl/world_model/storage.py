@@ -25,7 +25,8 @@ def save(path: Path, arrays: dict[str, np.ndarray], notes: dict[str, Any], card:
     """
     from safetensors.numpy import save as to_bytes
 
-    metadata = {"format": FORMAT, "notes": json.dumps(notes, sort_keys=True)}
+    # One entry only: safetensors writes several in an arbitrary order, and the same model must have the same hash.
+    metadata = {"robotctl": json.dumps({"format": FORMAT, "notes": notes}, sort_keys=True)}
     data = to_bytes({name: np.ascontiguousarray(a) for name, a in sorted(arrays.items())}, metadata)
     digest = hashlib.sha256(data).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,12 +61,12 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
     try:
         length = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + length])
-        metadata = header.get("__metadata__") or {}
+        metadata = json.loads((header.get("__metadata__") or {}).get("robotctl", "{}"))
         arrays = from_bytes(data)
-        notes = json.loads(metadata.get("notes", "{}"))
+        file_format, notes = metadata.get("format"), metadata.get("notes")
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidFileError(f"{path}: not a complete safetensors file ({_one_line(error)})") from error
-    if metadata.get("format") != FORMAT or not isinstance(notes, dict):
+    if file_format != FORMAT or not isinstance(notes, dict):
         raise InvalidFileError(f"{path}: not a {FORMAT} file; `robotctl train` makes one")
     for name, array in arrays.items():
         if not np.issubdtype(array.dtype, np.floating):
