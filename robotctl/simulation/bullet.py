@@ -20,7 +20,7 @@ from robotctl.errors import MissingPartError, UsageError
 from robotctl.robot import JOINT_NAMES, STROKE
 from robotctl.scene import Box, Furniture, Item, Scene, scenes_folder
 from robotctl.simulation.actuators import Drives
-from robotctl.simulation.looks import SKIN_DEPTH, clothing
+from robotctl.simulation.looks import LIGHT, finish, garments
 from robotctl.simulation.people import Person
 from robotctl.simulation.quiet import quiet
 from robotctl.simulation.sensing import Cameras, Encoders, Snapshot
@@ -58,13 +58,12 @@ class _Body:
 
 
 class BulletSimulator:
-    """A scene with the robot and people. `rendering` also loads what can only be seen, and a renderer."""
+    """A scene with the robot and people. `rendering` also loads what can only be seen, so that `picture` works."""
 
     def __init__(self, scene: Scene, people: Sequence[PersonPlan] = (), rendering: bool = False) -> None:
         self.scene = scene
         self.plans = tuple(people)
         self.rendering = rendering
-        self.hardware = False  # whether pictures come from OpenGL
         self._client = -1
         self._truth: Truth | None = None
 
@@ -74,8 +73,6 @@ class BulletSimulator:
         """Builds everything from nothing: a restored snapshot would not continue bit for bit."""
         self.close()
         self._client = p.connect(p.DIRECT)
-        if self.rendering:
-            self._load_renderer()
         p.setGravity(0, 0, -9.81, physicsClientId=self._client)
         p.setPhysicsEngineParameter(
             fixedTimeStep=DT,
@@ -138,41 +135,39 @@ class BulletSimulator:
         self.close()
 
     def picture(self, width: int, height: int, view: Sequence[float], projection: Sequence[float]) -> np.ndarray:
-        """What a camera sees, (height, width, 3) uint8; `view` and `projection` as OpenGL matrices, column by column."""
-        renderer = p.ER_BULLET_HARDWARE_OPENGL if self.hardware else p.ER_TINY_RENDERER
+        """What a camera sees, (height, width, 3) uint8; `view` and `projection` as OpenGL matrices, by columns.
+
+        PyBullet's software renderer at twice the size, averaged: smooth, the same on every machine, no driver.
+        (Its OpenGL plugin was tried: headless, its light draws bright wedges on walls.)
+        """
         image = p.getCameraImage(
-            width,
-            height,
+            2 * width,
+            2 * height,
             viewMatrix=list(view),
             projectionMatrix=list(projection),
-            lightDirection=[-1.5, -3.0, 5.0],
-            lightColor=[1.0, 0.98, 0.94],
-            lightDistance=6.0,
+            lightDirection=LIGHT,
+            lightColor=[1.0, 0.98, 0.95],
+            lightDistance=8.0,
             shadow=1,
-            lightAmbientCoeff=0.55,
-            lightDiffuseCoeff=0.5,
-            lightSpecularCoeff=0.15,
-            renderer=renderer,
+            lightAmbientCoeff=0.62,
+            lightDiffuseCoeff=0.48,
+            lightSpecularCoeff=0.06,
+            renderer=p.ER_TINY_RENDERER,
             flags=p.ER_NO_SEGMENTATION_MASK,
             physicsClientId=self._client,
         )
-        return np.asarray(image[2], np.uint8).reshape(height, width, 4)[:, :, :3].copy()
+        color = np.asarray(image[2], np.uint8).reshape(2 * height, 2 * width, 4)[:, :, :3]
+        depth = np.asarray(image[3], float).reshape(2 * height, 2 * width)
+        return finish(color, depth)
 
     # ---- building -------------------------------------------------------------------------------------------
-
-    def _load_renderer(self) -> None:
-        """OpenGL through EGL if the platform has it; before any body, or its frames would be empty."""
-        spec = importlib.util.find_spec("eglRenderer")
-        if spec is not None and spec.origin is not None:
-            with quiet():
-                plugin = p.loadPlugin(spec.origin, "_eglRendererPlugin", physicsClientId=self._client)
-            self.hardware = plugin >= 0
 
     def _load(self, urdf: Path, **options: Any) -> int:
         flags = options.pop("flags", 0) | p.URDF_USE_INERTIA_FROM_FILE
         flags |= p.URDF_USE_MATERIAL_COLORS_FROM_MTL if self.rendering else p.URDF_IGNORE_VISUAL_SHAPES
         try:
-            return int(p.loadURDF(str(urdf), flags=flags, physicsClientId=self._client, **options))
+            with quiet():
+                return int(p.loadURDF(str(urdf), flags=flags, physicsClientId=self._client, **options))
         except p.error as error:
             raise MissingPartError(f"{urdf.name}: the physics engine cannot load it: {error}") from None
 
@@ -180,14 +175,20 @@ class BulletSimulator:
         for link in range(-1, p.getNumJoints(body, physicsClientId=self._client)):
             p.setCollisionFilterGroupMask(body, link, group, MEETS[group], physicsClientId=self._client)
 
+    def _unseen(self) -> int:
+        """A visual shape for what shall not be seen: without one a picture shows the collision shape."""
+        if not self.rendering:
+            return -1
+        return int(p.createVisualShape(p.GEOM_SPHERE, radius=1e-4, physicsClientId=self._client))
+
     def _build_furniture(self) -> None:
         floor = p.createCollisionShape(p.GEOM_PLANE, physicsClientId=self._client)
         visual = -1
-        if self.rendering:  # the engine's own picture of a plane crashes the EGL renderer
+        if self.rendering:  # a little below, so that a scene may lay its own floor on it
             visual = p.createVisualShape(
                 p.GEOM_BOX,
                 halfExtents=[4.0, 4.0, 0.005],
-                visualFramePosition=[0, 0, -0.005],
+                visualFramePosition=[0, 0, -0.03],
                 rgbaColor=[0.78, 0.75, 0.70, 1.0],
                 physicsClientId=self._client,
             )
@@ -208,7 +209,7 @@ class BulletSimulator:
     def _build_box(self, piece: Furniture, box: Box, visible: bool) -> None:
         client = {"physicsClientId": self._client}
         shape = p.createCollisionShape(p.GEOM_BOX, halfExtents=list(box.half), **client)
-        visual = -1
+        visual = self._unseen()
         if visible and self.rendering:
             visual = p.createVisualShape(p.GEOM_BOX, halfExtents=list(box.half), rgbaColor=list(box.color), **client)
         turn = p.getQuaternionFromEuler([0, 0, box.yaw])
@@ -269,6 +270,9 @@ class BulletSimulator:
             robot, self._fingers[0], robot, self._fingers[1], p.JOINT_GEAR, [0, 1, 0], [0, 0, 0], [0, 0, 0], **client
         )
         p.changeConstraint(gear, gearRatio=-1, erp=0.2, maxForce=GEAR_FORCE, **client)
+        if self.rendering:  # two links that pybullet_data shows by their uncoloured collision meshes
+            for joint in (joint_of["arm_foot"], joint_of["panda_joint7"]):
+                p.changeVisualShape(robot, joint, rgbaColor=[0.94, 0.94, 0.94, 1.0], **client)
         self._drives = Drives(actuators, start, START_OPENING, self._inverse_dynamics)
         self._read_joints()
 
@@ -294,7 +298,7 @@ class BulletSimulator:
         kind = self.scene.kinds[item.kind]
         angle, radius = generator.uniform(0, 2 * np.pi), item.jitter * np.sqrt(generator.uniform())
         yaw = item.yaw + item.turn * generator.uniform(-1, 1)
-        position = item.position + [radius * np.cos(angle), radius * np.sin(angle), 0.0]
+        position = item.position + radius * np.array([np.cos(angle), np.sin(angle), 0.0])
         body = self._load(
             kind.urdf,
             basePosition=position.tolist(),
@@ -314,22 +318,27 @@ class BulletSimulator:
     def _build_people(self, seed: int) -> None:
         client = {"physicsClientId": self._client}
         self._people = [Person(plan, np.random.default_rng([seed, _PEOPLE + i])) for i, plan in enumerate(self.plans)]
-        self._capsules: list[int] = []
+        self._figures: list[tuple[int, int]] = []  # body, and which capsule of all people it follows
+        assets = scenes_folder() / "assets" / "meshes"
         for i, person in enumerate(self._people):
             keypoints = person.keypoints(0.0)
             length = np.linalg.norm(keypoints[CAPSULE_B] - keypoints[CAPSULE_A], axis=1)
-            for capsule, extent, color in zip(CAPSULES, length, clothing(i), strict=True):
+            for capsule, extent, meshes in zip(CAPSULES, length, garments(i), strict=True):
                 shape = p.createCollisionShape(p.GEOM_CAPSULE, radius=capsule.radius, height=float(extent), **client)
-                visual = -1
-                if self.rendering:
-                    visual = p.createVisualShape(
-                        p.GEOM_CAPSULE, radius=capsule.radius - SKIN_DEPTH, length=float(extent), rgbaColor=color,
-                        specularColor=[0.05, 0.05, 0.05], **client,
-                    )  # fmt: skip
-                body = p.createMultiBody(0, shape, visual, basePosition=[0, 0, -10], **client)
-                self._names[body] = person.name
-                self._group(body, PERSON)
-                self._capsules.append(body)
+                row = len(CAPSULES) * i + CAPSULES.index(capsule)
+                for mesh, color in meshes if self.rendering else [("", [])]:
+                    visual = -1
+                    if mesh:
+                        file = str(assets / f"person_{mesh}.obj")
+                        scale = [1.0, 1.0, float(extent)]
+                        visual = p.createVisualShape(p.GEOM_MESH, fileName=file, meshScale=scale, **client)
+                    body = p.createMultiBody(0, shape, visual, basePosition=[0, 0, -10], **client)
+                    if mesh:
+                        p.changeVisualShape(body, -1, rgbaColor=color, **client)
+                    self._names[body] = person.name
+                    self._group(body, PERSON)
+                    self._figures.append((body, row))
+                    shape = -1  # further meshes are only seen
         self._pose_people(0.0)
 
     # ---- one physics step -----------------------------------------------------------------------------------
@@ -371,8 +380,9 @@ class BulletSimulator:
         turn[axis[:, 2] < -0.999999] = (1.0, 0.0, 0.0, 0.0)
         turn /= np.sqrt(np.sum(turn * turn, axis=1, keepdims=True))
         middle = 0.5 * (a + b)
-        for body, position, quaternion in zip(self._capsules, middle.tolist(), turn.tolist(), strict=True):
-            p.resetBasePositionAndOrientation(body, position, quaternion, physicsClientId=self._client)
+        positions, quaternions = middle.tolist(), turn.tolist()
+        for body, row in self._figures:
+            p.resetBasePositionAndOrientation(body, positions[row], quaternions[row], physicsClientId=self._client)
 
     def _sample(self, time: float) -> tuple[Any, ...]:
         """What is true right now, as raw values."""

@@ -1,0 +1,1 @@
+"""Modelling of everything under scenes/assets: see tools/make_assets.py."""
