@@ -1,9 +1,9 @@
 """What the hand holds, decided from the true motion alone.
 
-An object is held from the tick on in which a part of its surface is between the finger pads and the object's
-material there moves with the hand (at least 0.5 mm in the tick, off by at most half of the hand's own motion or
-1 mm). It stays held while part of it is between the pads and it does not move otherwise than the hand (by more
-than 2 mm in a tick). So a grasp counts once it carries, and ends when the fingers are gone from around the thing.
+An object is gripped while a part of its surface between the finger pads fills the gap between them up to 8 mm. It is
+held from the tick on in which it is gripped and its material there moves with the hand (at least 0.5 mm in the tick,
+off by at most half of the hand's own motion or 1 mm). It stays held while it is gripped and does not move otherwise
+than the hand (by more than 2 mm in a tick). So a grasp counts once it carries, and ends when the fingers let go.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from robotctl.judge.objects import rotation_of
 
 TIP = np.array([0.0, 0.0, 0.1034])  # between the pads, in the hand frame [m]
 PAD = np.array([0.011, 0.004, 0.0135])  # half width, play beside each pad, half height of the pads [m]
+FREE = 0.008  # [m] the pads may be farther apart than what is between them: points on its surface are spaced
 CARRIED = 0.0005  # [m] per tick
 PLAY = 0.001  # [m] per tick
 SLIP = 0.002  # [m] per tick
@@ -46,7 +47,7 @@ class Grip:
             name = names[i]
             turned = rotation_of(now[1][i])
             world = self._points[name] @ turned.T + now[0][i]
-            if not _between_pads((world - hand_now[:, 3]) @ hand_now[:, :3], opening):
+            if not _gripped((world - hand_now[:, 3]) @ hand_now[:, :3], opening):
                 continue
             material = rotation_of(before[1][i]).T @ (tip_before - before[0][i])
             moved = turned @ material + now[0][i] - tip_before
@@ -60,8 +61,9 @@ class Grip:
         return self.held
 
 
-def _between_pads(points: np.ndarray, opening: float) -> bool:
-    """Whether any point (N, 3) of the hand frame lies between the finger pads."""
+def _gripped(points: np.ndarray, opening: float) -> bool:
+    """Whether the points (N, 3) of a surface, in the hand frame, that lie between the finger pads fill the gap."""
     beyond = np.abs(points - TIP) - PAD
     beyond[:, 1] -= 0.5 * opening
-    return bool(np.any(np.all(beyond <= 0, axis=1)))
+    across = points[np.all(beyond <= 0, axis=1), 1]
+    return bool(len(across) > 0 and np.ptp(across) >= opening - FREE)

@@ -30,7 +30,7 @@ from robotctl.guardrails.upright import Upright
 from robotctl.judge import machine
 from robotctl.judge.grip import Grip
 from robotctl.judge.monitor import Monitor, landmarks
-from robotctl.judge.nearness import Bodies, against_boxes, against_people, bodies, fastest_point
+from robotctl.judge.nearness import Bodies, against_boxes, against_people, bodies, compile_kernels, fastest_point
 from robotctl.judge.objective import Arrangement, judge_objective
 from robotctl.judge.objects import object_bodies, rotation_of
 from robotctl.judge.record import Contacts, Record
@@ -65,6 +65,7 @@ class Judge:
         self._monitor = Monitor(guardrails.assumptions)
         self._contacts: dict[str, Contacts] = {}
         self._bodies: dict[int, Bodies] = {}
+        compile_kernels(self._robot(None))
         self._separation = np.inf
         self._steps = 0
         self._moving = 0.0

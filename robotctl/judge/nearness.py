@@ -286,3 +286,23 @@ def fastest_point(
                 for j in range(point_first[q], point_first[q + 1]):
                     out[k] = max(out[k], _moved(pose[k, b], before[k, b], points[j]) / dt[k])
     return out
+
+
+def compile_kernels(b: Bodies) -> None:
+    """Calls every kernel once, so that no tick waits for its compilation (kept on disk for the next process)."""
+    n = len(b.radius)
+    pose = np.zeros((1, n, 3, 4))
+    ones, caps, none = np.ones(1), np.full((1, 1, 3), 1e3), np.zeros(1, bool)
+    against_people(
+        pose, pose, ones, 0.0, b.points, b.point_first, b.patch_center, b.patch_radius, b.patch_first, b.center,
+        b.radius, b.blade, b.has_blade, caps, caps, ones, np.zeros(1, np.int64), 1, np.ones((1, 3)), none,
+        np.zeros(1), 0.0,
+    )  # fmt: skip
+    against_boxes(
+        pose, b.points, b.point_first, b.patch_center, b.patch_radius, b.patch_first, b.center, b.radius,
+        np.zeros(n, bool), caps[0], np.zeros((1, 3, 3)), caps[0], 0.0,
+    )  # fmt: skip
+    fastest_point(
+        pose, pose, ones, b.points, b.point_first, b.patch_center, b.patch_radius, b.patch_first, b.center, b.radius,
+        1.0,
+    )  # fmt: skip
