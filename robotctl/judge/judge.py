@@ -142,8 +142,8 @@ class Judge:
         margin, distance, touch = against_people(
             tick.pose, tick.before, tick.dt, REST, b.points, b.point_first, b.patch_center, b.patch_radius,
             b.patch_first, b.center, b.radius, b.blade, b.has_blade,
-            truth.keypoints[:, :, CAPSULE_A].reshape(steps, -1, 3),
-            truth.keypoints[:, :, CAPSULE_B].reshape(steps, -1, 3),
+            np.ascontiguousarray(truth.keypoints[:, :, CAPSULE_A].reshape(steps, -1, 3)),
+            np.ascontiguousarray(truth.keypoints[:, :, CAPSULE_B].reshape(steps, -1, 3)),
             np.tile(CAPSULE_RADIUS, people), np.repeat(np.arange(people), len(CAPSULE_RADIUS)), people,
             numbers, blade, ceiling, self._separation,
         )  # fmt: skip
