@@ -92,8 +92,9 @@ class BulletSimulator:
             sensors, names, [plan.name for plan in self.plans], np.random.default_rng([seed, _CAMERAS])
         )
         self._ticks = 0
+        self._place_people(0)
         for step in range(-SETTLE, 0):
-            self._advance(step * DT, 0.0)
+            self._advance(step * DT)
         self._record([self._sample(0.0)], [])
         return self._observe()
 
@@ -106,9 +107,11 @@ class BulletSimulator:
             raise UsageError(f"an action is {N_ACTIONS} finite numbers, got {action}")
         self._drives.command(action)
         samples, contacts = [], []
+        self._people_at([(self._ticks * STEPS + k + 1) * DT for k in range(STEPS)])
         for k in range(STEPS):
             begin = (self._ticks * STEPS + k) * DT
-            self._advance(begin, begin + DT)
+            self._place_people(k)
+            self._advance(begin)
             samples.append(self._sample(begin + DT))
             contacts += self._contacts(begin + DT)
         self._ticks += 1
@@ -339,12 +342,12 @@ class BulletSimulator:
                     self._group(body, PERSON)
                     self._figures.append((body, row))
                     shape = -1  # further meshes are only seen
-        self._pose_people(0.0)
+        self._people_at([0.0])
 
     # ---- one physics step -----------------------------------------------------------------------------------
 
-    def _advance(self, begin: float, end: float) -> None:
-        """From `begin` to the next physics step; people are where they are at `end`."""
+    def _advance(self, begin: float) -> None:
+        """From `begin` to the next physics step."""
         client = self._client
         torque = self._drives.torque(begin, self._q, self._dq)
         p.setJointMotorControlArray(
@@ -356,7 +359,6 @@ class BulletSimulator:
             self._robot, self._fingers, p.POSITION_CONTROL, targetPositions=[finger, finger], forces=[grip, grip],
             positionGains=[FINGER_GAIN, FINGER_GAIN], physicsClientId=client,
         )  # fmt: skip
-        self._pose_people(end)
         p.stepSimulation(physicsClientId=client)
         self._read_joints()
 
@@ -366,23 +368,27 @@ class BulletSimulator:
         self._dq = np.array([s[1] for s in states[:10]])
         self._finger_position = (states[10][0], states[11][0])
 
-    def _pose_people(self, time: float) -> None:
-        """Puts every capsule where its keypoints are."""
-        self._keypoints = np.array([person.keypoints(time) for person in self._people]).reshape(-1, len(KEYPOINTS), 3)
-        if not self._people:
-            return
-        a = self._keypoints[:, CAPSULE_A].reshape(-1, 3)
-        b = self._keypoints[:, CAPSULE_B].reshape(-1, 3)
+    def _people_at(self, times: Sequence[float]) -> None:
+        """Prepares keypoints (K, P, J, 3) and the pose of every capsule at several times at once."""
+        poses = [person.keypoints(time) for time in times for person in self._people]
+        self._keypoints_ahead = np.array(poses).reshape(len(times), len(self._people), len(KEYPOINTS), 3)
+        a = self._keypoints_ahead[:, :, CAPSULE_A].reshape(-1, 3)
+        b = self._keypoints_ahead[:, :, CAPSULE_B].reshape(-1, 3)
         axis = b - a
         axis /= np.maximum(np.sqrt(np.sum(axis * axis, axis=1, keepdims=True)), 1e-9)
         # The shortest turn from z to the axis: q = (z x axis, 1 + z . axis) normalised; half a turn about x at -z.
         turn = np.stack([-axis[:, 1], axis[:, 0], np.zeros(len(axis)), 1.0 + axis[:, 2]], axis=1)
         turn[axis[:, 2] < -0.999999] = (1.0, 0.0, 0.0, 0.0)
         turn /= np.sqrt(np.sum(turn * turn, axis=1, keepdims=True))
-        middle = 0.5 * (a + b)
-        positions, quaternions = middle.tolist(), turn.tolist()
+        self._middle = (0.5 * (a + b)).reshape(len(times), -1, 3).tolist()
+        self._turn = turn.reshape(len(times), -1, 4).tolist()
+
+    def _place_people(self, k: int) -> None:
+        """Puts every capsule where it is at the k-th of the prepared times."""
+        self._keypoints = self._keypoints_ahead[k]
+        middle, turn = self._middle[k], self._turn[k]
         for body, row in self._figures:
-            p.resetBasePositionAndOrientation(body, positions[row], quaternions[row], physicsClientId=self._client)
+            p.resetBasePositionAndOrientation(body, middle[row], turn[row], physicsClientId=self._client)
 
     def _sample(self, time: float) -> tuple[Any, ...]:
         """What is true right now, as raw values."""
