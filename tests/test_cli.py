@@ -304,6 +304,22 @@ def test_ctrl_c_brakes_and_closes_the_log(tmp_path: Path) -> None:
     assert abs(steps[-1].state.robot.dq_ref).max() < 1e-3
 
 
+def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
+    command = [*ROBOTCTL, "run", "kitchen/put-away-knife", "--episodes", "40", "--time-limit", "0.5", "--workers", "1"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (tmp_path / "kitchen-put-away-knife-seed1.mcap").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    answer = json.loads(out)
+    assert answer["interrupted"] is True
+    assert answer["summary"]["n"] == len(answer["episodes"]) >= 1
+
+
 def read_count(path: Path) -> int:
     try:
         return read_episode(path).count

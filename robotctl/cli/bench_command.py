@@ -77,7 +77,11 @@ def guardrails(
             if bar is not None:
                 bar.advance(bool(answer["success"]), trial.arm != "none" and violates(answer))
 
-        results = run_bench(plan, workers, resume, advance)
+        try:
+            results = run_bench(plan, workers, resume, advance)
+        except KeyboardInterrupt:
+            note(f"to go on: the same command with  --resume --out {folder}")
+            raise
     answer = bench_answer(results, names, numbers, folder)
     if as_json:
         print_json(answer)

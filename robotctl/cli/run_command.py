@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from robotctl.task import Task
 
 PLANNERS = ("sqp",)
+VIOLATED = 5
 
 
 def run(
@@ -150,22 +151,29 @@ def _one(job: EpisodeJob, task: Task, rules: GuardrailSet, view: bool) -> dict[s
 def _several(jobs: list[EpisodeJob], task: Task, workers: int, view: bool) -> dict[str, Any]:
     """Runs many episodes in worker processes."""
     from robotctl.bench.episodes import SCHEMA, failed, joint_exit_code, run_jobs, summarize, violates
+    from robotctl.cli.output import INTERRUPTED
     from robotctl.cli.view import progress_bar
 
     seeds = {str(job.options["seed"]): job.options["seed"] for job in jobs}
     answers: dict[int, dict[str, Any]] = {}
+    interrupted = False
     with progress_bar(len(jobs), "episodes") if view else nullcontext() as bar:
-        for outcome in run_jobs(list(zip(seeds, jobs, strict=True)), workers):
-            seed = seeds[outcome.key]
-            answer = outcome.value if outcome.error is None else failed(outcome, seed, task.name)
-            answers[seed] = answer
-            if bar is not None:
-                bar.advance(bool(answer["success"]), violates(answer))
+        try:
+            for outcome in run_jobs(list(zip(seeds, jobs, strict=True)), workers):
+                seed = seeds[outcome.key]
+                answer = outcome.value if outcome.error is None else failed(outcome, seed, task.name)
+                answers[seed] = answer
+                if bar is not None:
+                    bar.advance(bool(answer["success"]), violates(answer))
+        except KeyboardInterrupt:  # the workers have braked: what is done counts
+            interrupted = True
     ordered = [answers[seed] for seed in sorted(answers)]
+    code = joint_exit_code(ordered)
     return {
         "schema": SCHEMA,
         "task": task.name,
-        "exit_code": joint_exit_code(ordered),
+        "exit_code": INTERRUPTED if interrupted and code != VIOLATED else code,
+        "interrupted": interrupted,
         "workers": workers,
         "summary": summarize(ordered),
         "episodes": ordered,
@@ -181,6 +189,8 @@ def _show(answer: dict[str, Any]) -> None:
         for line in run_lines(answer):
             terminal.print(line)
         return
+    if answer["interrupted"]:
+        terminal.print("[yellow]interrupted[/]")
     for line in summary_lines(answer["summary"]):
         terminal.print(line)
     for episode in answer["episodes"]:

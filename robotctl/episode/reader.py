@@ -162,12 +162,12 @@ def _open(path: Path) -> BinaryIO:
 def _messages(path: Path, chunks: int) -> Iterator[tuple[str, int, bytes]]:
     """Topic, stamp [ns] and data of the messages in the first `chunks` chunks."""
     topics: dict[int, str] = {}
+    if chunks == 0:  # nothing sound to read
+        return
     with _open(path) as stream:
         for record in StreamReader(stream, emit_chunks=True, record_size_limit=MAX_RECORD).records:
             if not isinstance(record, Chunk):
                 continue
-            if chunks == 0:
-                return
             chunks -= 1
             yield from _of_chunk(record, topics)
             if chunks == 0:
