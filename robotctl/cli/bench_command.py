@@ -60,7 +60,7 @@ def guardrails(
         run_bench,
         trials,
     )
-    from robotctl.cli.output import console, print_json, stdout_for_answers
+    from robotctl.cli.output import console, note, print_json, stdout_for_answers
     from robotctl.cli.view import progress_bar
     from robotctl.errors import InvalidFileError, UsageError
 
