@@ -16,14 +16,18 @@ from robotctl.guardrails.clearance import Boxes, Clearance
 from robotctl.guardrails.guardrail import Assumptions, Guardrail, Header, Scope, distance_to_people
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.guardrails.keep_out import KeepOut
+from robotctl.guardrails.load import load_guardrails
 from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
+from robotctl.judge import Judge
 from robotctl.judge.surface import box_vertices, hull_points, urdf_points
-from robotctl.robot import BRAKE, DQ_MAX, HOME, Q_MAX, Q_MIN, ROBOT_SPHERES, RobotModel
+from robotctl.perception import Estimator
+from robotctl.robot import BRAKE, DQ_MAX, HOME, Q_MAX, Q_MIN, ROBOT_SPHERES, RobotModel, tcp_jacobian, tcp_pose
 from robotctl.safety import tube
 from robotctl.safety.brake import brake_velocities, reference_path
 from robotctl.safety.safety_filter import SafetyFilter
+from robotctl.simulation.bullet import BulletSimulator
 from robotctl.state import TICK, Held, PersonState, RobotState, State
 from robotctl.task import load_task
 from robotctl.trajectory import Trajectory
@@ -749,3 +753,50 @@ def test_same_input_same_answer():
         return out
 
     assert run() == run()
+
+
+# ---- the simulator, the worst planner, the judge -----------------------------------------------------------------
+
+
+def attack(state: State) -> np.ndarray:
+    """As fast as it goes with the hand towards the nearest keypoint of anybody."""
+    action = np.append(np.zeros(10), 0.04)
+    if state.people:
+        q = state.robot.q_ref
+        points = np.concatenate([person.keypoints for person in state.people]) - tcp_pose(q)[0]
+        nearest = points[np.argmin(np.linalg.norm(points, axis=1))]
+        jacobian = tcp_jacobian(q)[:3]
+        action[:10] = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-3 * np.eye(3), nearest)
+        action[:10] *= 0.9 / np.max(np.abs(action[:10]) / DQ_MAX)
+    return action
+
+
+@pytest.mark.parametrize("shielded", [True, False])
+def test_an_attack_in_the_simulator(shielded):
+    """Real drives, real people, real sensing: the judge finds nothing with the filter, and much without it."""
+    task = load_task("kitchen/clear-table")
+    rules = load_guardrails(task.guardrail_files, task.scene)
+    guard, judge, estimator = (
+        SafetyFilter(rules, task.scene.kinds),
+        Judge(task.scene, rules, task),
+        Estimator(task.scene),
+    )
+    with BulletSimulator(task.scene, task.people) as simulator:
+        observation = simulator.reset(0)
+        for _ in range(160):
+            state = estimator.update(observation)
+            action = attack(state)
+            step = BRAKE * TICK
+            action[:10] = np.clip(action[:10], state.robot.dq_ref - step, state.robot.dq_ref + step)
+            if shielded:
+                action = guard.certify(state, action, "pick").action
+            observation = simulator.step(action)
+            judge.observe(simulator.truth())
+    verdict = judge.verdict()
+    if shielded:
+        assert verdict.violations == 0, verdict.by_id
+        assert verdict.broken == {}
+        assert verdict.contacts_moving == 0
+    else:
+        assert verdict.by_id["human-separation"].violations > 0
+    assert verdict.moving_s > 0.5
