@@ -9,7 +9,7 @@ import numpy as np
 from robotctl.geometry import inverse, rotation_z, transform
 from robotctl.objectives.hand_path import HandPath
 from robotctl.objectives.reach import ReachGoal
-from robotctl.robot import STROKE
+from robotctl.robot import STROKE, TCP
 from robotctl.skills.context import SkillContext
 from robotctl.skills.skill import Outcome, Phase, Story
 from robotctl.state import State
@@ -19,7 +19,7 @@ RELEASE_GAP = 0.004  # height above the surface at which the fingers open [m]
 RETREAT = 0.10  # [m]
 OPEN_TIME = 0.4  # [s]
 TURNS = 8  # a round object may be put down at this many angles
-RELEASE_OPENING = 0.03  # how much wider than the grip the fingers open [m]
+RELEASE_OPENING = 0.056  # how much wider than the grip the fingers open [m]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Spot:
 
     place: str
     position: np.ndarray  # (3,) of the object's body frame [m]
-    yaws: tuple[float, ...]  # acceptable headings of the object [rad]
+    depth: float = 0.0  # distance from the place's free edge [m]
+    inward: np.ndarray | None = None  # (2,) the hand must come this way, over a free edge; None: from anywhere above
 
 
 def features(spot: Spot, held_kind_radius: float, mass: float, clearance: float) -> dict[str, float]:
@@ -38,10 +39,8 @@ def features(spot: Spot, held_kind_radius: float, mass: float, clearance: float)
 
 def hand_paths(spot: Spot, T_hand_object: np.ndarray) -> list[HandPath]:
     """Hand motions that bring the held object straight down onto the spot, one for each heading."""
-    from robotctl.robot import TCP
-
     paths = []
-    for yaw in spot.yaws:
+    for yaw in _headings(spot, T_hand_object):
         T_world_object = transform(rotation_z(yaw), spot.position + np.array([0.0, 0.0, RELEASE_GAP]))
         T_world_hand = T_world_object @ inverse(T_hand_object)
         tcp = T_world_hand[:3, 3] + T_world_hand[:3, :3] @ TCP
@@ -49,6 +48,14 @@ def hand_paths(spot: Spot, T_hand_object: np.ndarray) -> list[HandPath]:
         away = tcp - RETREAT * T_world_hand[:3, 2]
         paths.append(HandPath((above, tcp, away), T_world_hand[:3, :3]))
     return paths
+
+
+def _headings(spot: Spot, T_hand_object: np.ndarray) -> np.ndarray:
+    """Headings of the object to try [rad]; with a way in given, the one that turns the hand that way."""
+    if spot.inward is None:
+        return 2 * np.pi * np.arange(TURNS) / TURNS
+    approach = inverse(T_hand_object)[:3, 2]  # the hand's z axis in the object's frame
+    return np.array([np.arctan2(spot.inward[1], spot.inward[0]) - np.arctan2(approach[1], approach[0])])
 
 
 def place(spot: Spot, state: State, context: SkillContext) -> Story:

@@ -24,6 +24,7 @@ FAILURE_PRICE = 20.0  # seconds that a failed skill costs, about one more attemp
 TRAVEL = 2.0  # seconds per metre between one hand position and the next [s/m]
 GREED = 2.0  # weight of the heuristic: the plan costs at most this times the best (weighted A*, Pohl 1970)
 SPOTS = 3  # nearest free spots considered for one object
+DEPTH_PRICE = 4.0  # a spot farther from the place's free edge is harder to reach: metres of way per metre of depth
 SAME_SPOT = 0.06  # a spot nearer than this to one that failed is not tried again [m]
 MAX_EXPANSIONS = 4000
 
@@ -180,7 +181,7 @@ def _wanted_spots(
     hand: np.ndarray,
     context: SkillContext,
 ) -> list[Spot]:
-    """The nearest free spots on the places that a goal wants the object at (or, for `not on`, anywhere else)."""
+    """Free spots, nearest and easiest to reach first, on the places that a goal wants the object at (or, for `not on`, anywhere else)."""
     spots: list[Spot] = []
     scene = context.scene
     mine = [goal for goal in open_goals if goal.object == name and goal.places]
@@ -190,5 +191,5 @@ def _wanted_spots(
         wanted = {place.name: place for place in scene.places if place.name not in barred}
     for place in wanted.values():
         spots += free_spots(place, scene.kinds[kind], taken, context.boxes)
-    spots.sort(key=lambda spot: float(np.linalg.norm(spot.position[:2] - hand)))
+    spots.sort(key=lambda spot: float(np.linalg.norm(spot.position[:2] - hand)) + DEPTH_PRICE * spot.depth)
     return spots

@@ -8,7 +8,7 @@ import numpy as np
 
 from robotctl.geometry import point_box_distance, rotation_z
 from robotctl.scene import Box, ObjectKind, Place
-from robotctl.skills.place import TURNS, Spot
+from robotctl.skills.place import Spot
 
 GAP = 0.05  # between neighbours, room for the fingers [m]
 BOX_GAP = 0.01  # to furniture that rises from the place [m]
@@ -34,8 +34,7 @@ def free_spots(
         span = float(np.abs(turn[:2, :2].T @ along) @ place.half) - kind.radius
         base = place.center[:2] + (reach - kind.radius + OVERHANG) * edge
         points = [base + t * along for t in np.arange(-span, span + 1e-9, STEP)]
-        # The hand comes from outside the edge: heading such that body +x points inwards.
-        yaws: tuple[float, ...] = (float(np.arctan2(-edge[1], -edge[0])),)
+        inward: np.ndarray | None = -edge
     else:
         inset = np.maximum(place.half - min(kind.radius, 0.9 * float(place.half.min())), 0.0)
         nx, ny = (max(1, int(2 * extent / STEP) + 1) for extent in inset)
@@ -43,7 +42,7 @@ def free_spots(
             np.array([x, y]) for x in np.linspace(-inset[0], inset[0], nx) for y in np.linspace(-inset[1], inset[1], ny)
         ]
         points = [place.center[:2] + turn[:2, :2] @ p for p in grid]
-        yaws = tuple(2 * np.pi * np.arange(TURNS) / TURNS)
+        inward = None
     occupied = list(taken)
     raised = [box for box in boxes if _rises_from(box, place)]
     spots = []
@@ -52,8 +51,16 @@ def free_spots(
         if any(np.linalg.norm(point - other[:2]) <= radius + kind.radius + GAP for other, radius in occupied):
             continue
         if all(_gap(spot, box) > kind.radius + BOX_GAP for box in raised):
-            spots.append(Spot(place.name, spot, yaws))
+            spots.append(Spot(place.name, spot, _depth(spot, place), inward))
     return spots
+
+
+def _depth(spot: np.ndarray, place: Place) -> float:
+    """How far behind the place's free edge a spot is [m]; 0 where no edge is free."""
+    if place.overhang_edge is None:
+        return 0.0
+    local_edge = rotation_z(place.yaw)[:2, :2].T @ place.overhang_edge
+    return float(np.abs(local_edge) @ place.half - (spot[:2] - place.center[:2]) @ place.overhang_edge)
 
 
 def _rises_from(box: Box, place: Place) -> bool:
