@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 COLUMNS = (
-    "episodes", "success (95 %)", "violating (95 %)", "violations", "contacts", "nearest", "interventions", "stopped",
-    "per episode", "speed",
+    "n", "success (95 %)", "violating (95 %)", "violations", "contacts", "nearest", "filter acts", "stopped", "lasts",
+    "speed",
 )  # fmt: skip
 app = typer.Typer(help="Measures what robotctl promises, over many episodes.", no_args_is_help=True)
 
@@ -117,10 +117,10 @@ def table(answer: dict[str, Any]) -> Iterator[Any]:
 
     from robotctl.cli.report import number, plural, safe
 
-    grid = Table(box=None, pad_edge=False, header_style="dim")
-    grid.add_column("arm")
+    grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    grid.add_column("arm", no_wrap=True)
     for title in COLUMNS:
-        grid.add_column(title, justify="right")
+        grid.add_column(title, justify="right", no_wrap=True)
     for arm in answer["arms"]:
         n = max(1, arm["episodes"] - arm["failed"])
         violated = "red" if arm["episodes_violating"] else "green"
@@ -149,4 +149,4 @@ def table(answer: dict[str, Any]) -> Iterator[Any]:
 
 
 def _interval(bounds: list[float]) -> str:
-    return f"{bounds[0]:.2f} to {bounds[1]:.2f}"
+    return f"{bounds[0]:.2f}-{bounds[1]:.2f}"
