@@ -128,7 +128,9 @@ def optimizer(guardrails: Sequence[Guardrail] = HOUSEHOLD, model: KinematicModel
     return TrajectoryOptimizer(guardrails, model or KinematicModel(speeds()), ASSUMPTIONS, KITCHEN)
 
 
-def state_at(q: np.ndarray, dq: np.ndarray | None = None, people: tuple[PersonState, ...] = (), time: float = 0.0) -> State:
+def state_at(
+    q: np.ndarray, dq: np.ndarray | None = None, people: tuple[PersonState, ...] = (), time: float = 0.0
+) -> State:
     dq = np.zeros(10) if dq is None else dq
     return State(time, RobotState(q, dq, q, dq, 0.08), people=people)
 
@@ -149,7 +151,9 @@ def holding(*labels: str) -> RobotModel:
     T[:3, 3] = (0.0, 0.0, 0.15)
     along = np.array([[0.0, y, 0.0] for y in (-0.08, 0.0, 0.08, 0.16)])
     held = Held("thing", "thing", frozenset(labels), T)
-    return RobotModel().holding(held, along, np.full(4, 0.02), np.array([False, False, True, True]) & ("sharp" in labels))
+    return RobotModel().holding(
+        held, along, np.full(4, 0.02), np.array([False, False, True, True]) & ("sharp" in labels)
+    )
 
 
 def tip_error(q: np.ndarray, goal: ReachGoal) -> float:
@@ -168,7 +172,7 @@ def test_the_kernels_have_the_robots_kinematics(seed: int) -> None:
 
 
 def surroundings(keypoints: np.ndarray, bound: np.ndarray) -> Surroundings:
-    return Surroundings(boxes_of(KITCHEN), np.zeros((0, 4)), keypoints, bound, speeds(), 0.0, 0.0)
+    return Surroundings(boxes_of(KITCHEN), np.zeros((0, 4)), keypoints, bound, speeds(), 0.0, Q_MIN, Q_MAX, 0.0)
 
 
 def random_motion(seed: int, people: int = 1) -> tuple[Trajectory, Surroundings]:
@@ -204,9 +208,9 @@ def test_rows_are_the_guardrails_margins(seed: int, held: str, people: int) -> N
             continue
         margin = guardrail.margin(sweep, robot).min(axis=1)[1:]
         mine = worst[1:, names.index(guardrail.header.id)]
-        near = np.isfinite(mine)
+        near = mine < 0.35  # rows with more slack are left out where they cannot matter
         np.testing.assert_allclose(mine[near], margin[near], atol=1e-9)
-        assert np.all(margin[~near] > 0.3)  # left out because it is far away
+        assert np.all(margin[~near] >= 0.35)
 
 
 def test_row_gradients_are_the_gradients_of_the_margins() -> None:
@@ -343,7 +347,7 @@ def test_tracked_seeds_respect_the_joints(seed: int) -> None:
     goal = rng.uniform(0.95 * Q_MIN, 0.95 * Q_MAX)
     for _, path in seeds.seed_paths(q0, goal, DQ_MAX, 30, 0.1):
         u = seeds.track(q0, dq0, path, DQ_MAX, Q_MIN, Q_MAX, DDQ_MAX, 0.1)
-        q, dq = integrate(q0, dq0, u)
+        _, dq = integrate(q0, dq0, u)
         assert np.all(np.abs(u) <= DDQ_MAX + 1e-9)
         assert np.all(np.abs(dq) <= DQ_MAX + 1e-9)
 
@@ -406,8 +410,13 @@ def close_loop(
         truth = Trajectory(
             fine,
             np.concatenate([q + fine[:, None] * dq + 0.5 * fine[:, None] ** 2 * u, dq + fine[:, None] * u], axis=1),
-            np.zeros((n - 1, 11)), keypoints, np.zeros(keypoints.shape[:3]), np.zeros(n), np.zeros(n), np.tile(u, (n, 1)),
-        )  # fmt: skip
+            np.zeros((n - 1, 11)),
+            keypoints,
+            np.zeros(keypoints.shape[:3]),
+            np.zeros(n),
+            np.zeros(n),
+            np.tile(u, (n, 1)),
+        )
         sweep = robot.sweep(truth)
         for guardrail in in_force(HOUSEHOLD, robot.held, "pick"):
             margin = guardrail.margin(sweep, robot)
@@ -437,11 +446,14 @@ def test_it_reaches_and_then_stands() -> None:
 
 
 def test_it_drives_and_turns_around() -> None:
-    """1.1 m and 180 degrees, from the table to the counter, in about 3 s."""
+    """1 m and 180 degrees, from the table to the counter, in about 3 s."""
     q = np.array([0.3, 0.35, -np.pi / 2, *HOME[3:]])
-    end = np.array([-0.5, 1.12, np.pi / 2, 0.0, 0.35, 0.0, -1.9, 0.0, 2.25, 0.785])
-    goal = goal_at(end)
+    position = np.array([-0.5, 1.68, 1.0])
+    targets = [Target((position,), r) for r in turned(DOWN, np.linspace(0.0, 2 * np.pi, 12, endpoint=False))]
+    best = solve(RobotModel(), boxes_of(KITCHEN), targets, q, np.random.default_rng(0))[0]
+    goal = ReachGoal(position, targets[best.index].rotation, best.q[0])
     run = close_loop(optimizer(), goal, 4.5, q)
+    assert np.linalg.norm(best.q[0][:2] - q[:2]) > 0.8
     assert run.reached is not None
     assert run.reached < 3.5
     assert worst(run) >= 0.0
@@ -535,13 +547,13 @@ def test_a_blade_is_carried_slowly() -> None:
 def test_what_can_spill_stays_upright() -> None:
     tipped = REACHING.copy()
     tipped[8] -= 0.6  # a goal posture on which the way would tilt the hand by 34 degrees
-    goal = ReachGoal(tcp_pose(REACHING)[0], DOWN @ rotation_z(0.0), tipped)
+    goal = ReachGoal(tcp_pose(REACHING)[0], None, tipped)
     start = START.copy()
     start[3:] = REACHING[3:]
-    free = close_loop(optimizer([g for g in HOUSEHOLD if g.header.id != "upright"]), ReachGoal(q=tipped), 2.0, start,
-                      holding("fillable"))  # fmt: skip
+    others = [g for g in HOUSEHOLD if g.header.id != "upright"]
+    free = close_loop(optimizer(others), goal, 2.0, start, holding("fillable"))
     assert free.margin["upright"] < 0.0
-    kept = close_loop(optimizer(), ReachGoal(goal.position, None, tipped), 2.0, start, holding("fillable"))
+    kept = close_loop(optimizer(), goal, 2.0, start, holding("fillable"))
     assert kept.margin["upright"] >= 0.0
 
 
@@ -559,7 +571,6 @@ def test_it_goes_around_an_object() -> None:
 
     def closest(run: Run) -> float:
         robot = RobotModel()
-        _, origin = robot.forward(np.array(run.q))
         center = robot.sphere_motion(np.array(run.q), np.zeros((len(run.q), 10)))[0]
         outer = robot.spheres.frame >= 5
         gap = np.linalg.norm(center[:, outer, None] - obstacles[:, :3], axis=-1) - obstacles[:, 3]
@@ -655,7 +666,7 @@ def test_a_plan_reports_margins_cost_and_bounds() -> None:
 def test_inverse_kinematics_reaches_without_touching() -> None:
     boxes = boxes_of(KITCHEN)
     for position in ((0.3, -0.35, 0.82), (0.8, -0.4, 0.8), (0.45, 1.72, 0.92)):
-        above = np.array(position) + [0.0, 0.0, 0.1]
+        above = np.add(position, (0.0, 0.0, 0.1))
         targets = [
             Target((above, np.array(position)), rotation)
             for rotation in turned(DOWN, np.linspace(0.0, 2 * np.pi, 12, endpoint=False))

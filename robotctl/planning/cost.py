@@ -22,14 +22,14 @@ from robotctl.objectives.reach import ReachGoal
 from robotctl.planning.kernels import cross, frames
 from robotctl.robot import DDQ_MAX, DQ_MAX, HAND, N_FRAMES, TCP
 
-POSITION = 20.0  # w_p [1/m^2]
-ROTATION = 4.0  # w_r [1]
+POSITION = 60.0  # w_p [1/m^2]
+ROTATION = 12.0  # w_r [1]
 POSTURE = np.array([6.0, 6.0, 3.0, *[2.0] * 7])  # w_j [1/m^2, 1/rad^2]
-POSTURE_FLOOR = 0.1  # share of the posture term that stays at the goal, against drift of the redundant joints
+POSTURE_FLOOR = 0.3  # share of the posture term that stays at the goal, against drift of the redundant joints
 COMMON_POSTURE = 0.3  # share of the posture term when different ways are compared
-POSE_FLOOR = 0.05  # share of the pose term far away
+POSE_FLOOR = 0.02  # share of the pose term far away
 VELOCITY = 0.02
-EFFORT = 0.004
+EFFORT = 0.05  # smooth enough for the drives and the solver; ten times less is hardly faster
 TERMINAL = 5.0  # weight of the last knot
 NEAR = 0.35  # pose error at which posture and pose weigh the same [m; a radian counts as 0.3 m]
 RADIAN = 0.3  # [m]
@@ -130,7 +130,12 @@ class ReachCost:
         total = 0.0
         if self._has_pose:
             total = float(
-                np.sqrt(max(_pose(q[None], self._position, self._rotation, self._w_position, self._w_rotation, False)[0][0], 0.0))
+                np.sqrt(
+                    max(
+                        _pose(q[None], self._position, self._rotation, self._w_position, self._w_rotation, False)[0][0],
+                        0.0,
+                    )
+                )
             )
         elif self._guide is not None:
             total = float(np.linalg.norm((q - self._guide) * np.sqrt(POSTURE / POSTURE[0])))

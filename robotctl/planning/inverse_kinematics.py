@@ -121,9 +121,7 @@ def descend(q, positions, rotations, mobility, comfort, gain, low, high, iterati
                 e[3 + d] *= turn
             for i in range(8):
                 z0, z1, z2 = R[i, 0, 2], R[i, 1, 2], R[i, 2, 2]
-                J[0, 2 + i], J[1, 2 + i], J[2, 2 + i] = cross(
-                    z0, z1, z2, t0 - o[i, 0], t1 - o[i, 1], t2 - o[i, 2]
-                )
+                J[0, 2 + i], J[1, 2 + i], J[2, 2 + i] = cross(z0, z1, z2, t0 - o[i, 0], t1 - o[i, 1], t2 - o[i, 2])
                 J[3, 2 + i], J[4, 2 + i], J[5, 2 + i] = z0, z1, z2
             for j in range(10):
                 null[j] = gain * mobility[j] * (comfort[j] - q[s, j]) if j > 2 else 0.0
@@ -161,13 +159,13 @@ class _Collision:
         base = np.full((n, len(boxes.center)), -np.inf)
         base[parts(robot, "base")] = CLEARANCE
         none = np.zeros(0)
-        body = Body(spheres.frame.astype(np.int64), spheres.offset, spheres.radius, np.zeros(n))
+        body = Body(spheres.frame.astype(np.int64), spheres.offset, spheres.radius, np.zeros(n), np.zeros((n, 8)))
         people = People(np.zeros((1, 0, 3)), np.zeros((1, 0, 3)), np.zeros((1, 0)), none)
         solids = Solids(boxes.center, boxes.rotation, boxes.half, required, np.zeros(len(boxes.center), np.int64))
         balls = Balls(np.ascontiguousarray(obstacles[:, :3]), np.ascontiguousarray(obstacles[:, 3]), near, 1)
         motion = Motion(none, none, none, np.zeros((0, n), bool), np.zeros(0, bool), np.zeros(0, np.int64))
         tilt = Tilt(np.zeros(3), none, np.zeros(0, np.int64))
-        self._all = Rules(body, people, solids, balls, Pairs(*self_pairs(robot), 2), motion, tilt, 3)
+        self._all = Rules(body, people, solids, balls, Pairs(*self_pairs(robot), 2), motion, tilt, Q_MIN, Q_MAX, 3)
         nothing = np.zeros(0, np.int64)
         self._base = self._all._replace(
             solids=solids._replace(required=base), balls=balls._replace(required=near - np.inf),
@@ -179,7 +177,7 @@ class _Collision:
         rules = self._base if base_only else self._all
         knots = np.concatenate([q[:1], q])  # the rows leave out the first knot
         zero = np.zeros(len(knots))
-        still = Tightening(zero, zero, 0.0, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 1.0, 0.0)
+        still = Tightening(zero, zero, 0.0, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 0.0, 0.0)
         people = rules.people._replace(a=np.zeros((len(knots), 0, 3)), b=np.zeros((len(knots), 0, 3)),
                                        radius=np.zeros((len(knots), 0)))  # fmt: skip
         worst = evaluate(knots, np.zeros_like(knots), rules._replace(people=people), still, 1).worst[1:]

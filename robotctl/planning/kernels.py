@@ -147,14 +147,14 @@ def box_gap(point, center, rotation, half, normal):
     """
     d0, d1, d2 = point[0] - center[0], point[1] - center[1], point[2] - center[2]
     outside2 = 1e-18
-    deepest, axis = -np.inf, 0
+    deepest = -np.inf
     g0, g1, g2 = 0.0, 0.0, 0.0
     for i in range(3):
         local = rotation[0, i] * d0 + rotation[1, i] * d1 + rotation[2, i] * d2
         beyond = abs(local) - half[i]
         sign = 1.0 if local >= 0.0 else -1.0
         if beyond > deepest:
-            deepest, axis = beyond, i
+            deepest = beyond
             n0, n1, n2 = sign * rotation[0, i], sign * rotation[1, i], sign * rotation[2, i]
         if beyond > 0.0:
             outside2 += beyond * beyond

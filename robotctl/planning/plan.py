@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 
 from robotctl.state import N_ACTIONS, TICK
 from robotctl.trajectory import Trajectory
 
-STILL = 2e-3  # joint speeds below this are commanded as exactly zero: the robot stands [m/s, rad/s]
+STILL = 5e-3  # joint speeds below this are commanded as exactly zero: the robot stands [m/s, rad/s]
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """How the optimization ended."""
 
     SOLVED = "solved"  # every guardrail holds along the plan

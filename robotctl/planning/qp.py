@@ -25,7 +25,7 @@ SLACK_CURVATURE = 1e-2  # keeps the slacks' Hessian away from zero
 OK = (piqp.PIQP_SOLVED, piqp.PIQP_MAX_ITER_REACHED)
 
 
-def _pattern(rows: list[int], columns: list[int], shape: tuple[int, int]) -> tuple[sp.csc_matrix, np.ndarray]:
+def _pattern(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> tuple[sp.csc_matrix, np.ndarray]:
     """A CSC matrix with these entries, and for each stored value the number of the entry it holds."""
     numbered = sp.coo_matrix((np.arange(1.0, len(rows) + 1), (rows, columns)), shape=shape).tocsc()
     order = numbered.data.astype(int) - 1
@@ -38,39 +38,38 @@ class StageQP:
     def __init__(self, horizon: int, keep: int, dt: float, iterations: int = 40) -> None:
         self.horizon, self.keep = horizon, keep
         n = horizon * STAGE
+        stage = np.arange(horizon) * STAGE
+        joint = np.arange(NU)
         # Hessian: the upper triangle of Q_k, then the diagonals of R and of the slacks.
-        upper = np.triu_indices(NX)
-        rows: list[int] = []
-        columns: list[int] = []
-        for k in range(horizon):
-            base = k * STAGE
-            rows += list(base + NU + upper[0]) + list(range(base, base + NU)) + [base + 30, base + 31]
-            columns += list(base + NU + upper[1]) + list(range(base, base + NU)) + [base + 30, base + 31]
-        self._upper = upper
-        self._P, self._P_order = _pattern(rows, columns, (n, n))
+        self._upper = np.triu_indices(NX)
+        diagonal = np.concatenate([joint, np.arange(NU + NX, STAGE)])
+        rows = np.concatenate([NU + self._upper[0], diagonal])
+        columns = np.concatenate([NU + self._upper[1], diagonal])
+        self._P, self._P_order = _pattern((stage[:, None] + rows).ravel(), (stage[:, None] + columns).ravel(), (n, n))
 
-        a = sp.lil_matrix((horizon * NX, n))
-        for k in range(horizon):
-            u, x, before = k * STAGE, k * STAGE + NU, (k - 1) * STAGE + NU
-            for j in range(NU):
-                position, speed = k * NX + j, k * NX + NU + j
-                a[position, x + j], a[position, u + j] = 1.0, -0.5 * dt * dt
-                a[speed, x + NU + j], a[speed, u + j] = 1.0, -dt
-                if k > 0:
-                    a[position, before + j], a[position, before + NU + j] = -1.0, -dt
-                    a[speed, before + NU + j] = -1.0
-        self._A = sp.csc_matrix(a)
+        # Dynamics: for each stage and joint the entries of its two equations.
+        entries = (  # equation (0 position, 1 speed), variable, stages back, coefficient
+            (0, NU, 0, 1.0), (0, 0, 0, -0.5 * dt * dt), (0, NU, 1, -1.0), (0, 2 * NU, 1, -dt),
+            (1, 2 * NU, 0, 1.0), (1, 0, 0, -dt), (1, 2 * NU, 1, -1.0),
+        )  # fmt: skip
+        parts = []
+        for equation, variable, back, value in entries:
+            k = np.arange(back, horizon)[:, None]
+            row = k * NX + equation * NU + joint
+            column = (k - back) * STAGE + variable + joint
+            parts.append((np.full(row.size, value), row.ravel(), column.ravel()))
+        values, rows, columns = (np.concatenate(part) for part in zip(*parts, strict=True))
+        self._A = sp.csc_matrix((values, (rows, columns)), shape=(horizon * NX, n))
         self._b = np.zeros(horizon * NX)
 
-        rows, columns = [], []
+        # Rows: each has the stage's dx and the slack of its group.
         m = horizon * NS * keep
-        for k in range(horizon):
-            for group in range(NS):
-                for i in range(keep):
-                    r = (k * NS + group) * keep + i
-                    rows += [r] * (NX + 1)
-                    columns += [*range(k * STAGE + NU, k * STAGE + NU + NX), k * STAGE + NU + NX + group]
-        self._G, self._G_order = _pattern(rows, columns, (m, n))
+        k, group, _ = np.unravel_index(np.arange(m), (horizon, NS, keep))
+        columns = np.concatenate(
+            [np.tile(np.arange(NU, NU + NX), (m, 1)), (NU + NX + group)[:, None]], axis=1
+        ) + stage[k, None]  # fmt: skip
+        rows = np.repeat(np.arange(m), NX + 1)
+        self._G, self._G_order = _pattern(rows, columns.ravel(), (m, n))
         self._free = np.full(m, np.inf)
         self._solver = piqp.SparseSolver()
         settings = self._solver.settings
@@ -112,9 +111,7 @@ class StageQP:
         x_low = np.concatenate([u_bounds[0], x_bounds[0], slack], axis=1).ravel()
         x_high = np.concatenate([u_bounds[1], x_bounds[1], slack + np.inf], axis=1).ravel()
         if self._is_set_up:
-            self._solver.update(
-                P=self._P, c=c, G=self._G, h_l=low, h_u=self._free, x_l=x_low, x_u=x_high
-            )
+            self._solver.update(P=self._P, c=c, G=self._G, h_l=low, h_u=self._free, x_l=x_low, x_u=x_high)
         else:
             self._solver.setup(self._P, c, self._A, self._b, self._G, low, self._free, x_low, x_high)
             self._is_set_up = True

@@ -11,8 +11,10 @@ duration of the safety filter's brake, T = max_j |dq_j| / BRAKE_j:
     gap    -> gap - position bound - reach |v| + min(rate max(spread, T/2 + lead), -rate spread)
               a convex obstacle's distance grows at least by n . dp, so this holds between the knots, and a brake
               that starts at the knot ends before the obstacle
-    allowed-> max(allowed(d - v_part latency) - speed bound, 0) - stretch speed
+    allowed-> max(allowed(d - v_part latency) - speed bound, 0) - speed - bend W (3 A + W^2)
+              the last term as in the filter: the sum of lever |dq| times A = W / T and W = sum |dq| of turning joints
               >= 0 at speed 0, whatever people do: standing still is always safe
+    joint  -> distance to the end stop - |dq_j| (T/2 + lead)
     stop   -> max(d - v_part (latency + tick) - radius - bound/slope, 0) - v_part T - speed T / 2, times slope
               when the brake from here ends, people at their assumed speed still leave the robot its distance
 """
@@ -38,7 +40,7 @@ from robotctl.planning.kernels import (
 from robotctl.robot import HAND, N_FRAMES
 
 PLACE, MOTION = 0, 1  # groups of rows
-BOX, BALL, PAIR, TILT, ALLOWED, STOP = range(6)  # kinds of rows
+BOX, BALL, PAIR, TILT, JOINT, ALLOWED, STOP = range(7)  # kinds of rows
 HORIZON_PLACE = 0.4  # [m] rows with more slack than this stay out of the QP
 HORIZON_MOTION = 1.5  # [m/s]
 SLOWEST = 0.05  # [m/s] below it the curvature of a speed is cut off
@@ -53,6 +55,7 @@ class Body(NamedTuple):
     offset: np.ndarray  # (S, 3) [m]
     radius: np.ndarray  # (S,) [m]
     slack: np.ndarray  # (S,) how far a sphere may be from where the hand holds it [m]
+    lever: np.ndarray  # (S, 8) longest lever of the sphere's farthest point about each turning joint [m]
 
 
 class People(NamedTuple):
@@ -122,7 +125,7 @@ class Tightening(NamedTuple):
     brake: np.ndarray  # (10,) [m/s^2, rad/s^2]; inf: no brake is considered
     rotation: float  # [rad] how far the hand's true rotation may be off
     latency: float  # [s] age of what the filter will know of people when the robot is at the knot
-    stretch: float  # speeds count this many times: between knots points are a little faster
+    bend: float  # [s^2] an eighth of the squared spacing of the filter's samples, between which it bounds speeds
     creep: float  # [m/s] below this an allowed speed is as good as none
 
 
@@ -136,6 +139,8 @@ class Rules(NamedTuple):
     pairs: Pairs
     motion: Motion
     tilt: Tilt
+    low: np.ndarray  # (10,) joint positions that a brake must not pass
+    high: np.ndarray  # (10,)
     owners: int  # columns of `worst`
 
 
@@ -175,6 +180,24 @@ def _brake_time(dq, brake):
     return longest, joint
 
 
+@njit(cache=True)
+def _bend(dq, brake_time, bend):
+    """How much faster than sampled a point with unit levers may be, per unit of joint speed, while it brakes."""
+    total = 0.0
+    for i in range(8):
+        total += abs(dq[2 + i])
+    return bend * (3.0 * total / max(brake_time, 0.05) + total * total)
+
+
+@njit(cache=True)
+def _turning(dq, lever):
+    """Sum of lever |dq| over the turning joints [m/s]."""
+    total = 0.0
+    for i in range(8):
+        total += lever[i] * abs(dq[2 + i])
+    return total
+
+
 @njit(cache=True, inline="always")
 def _length(v):
     return np.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + EPSILON2)
@@ -210,6 +233,7 @@ def evaluate(q, dq, rules, tight, keep):
         twists(rotation, origin, dq[k], omega, v0)
         brake_time, _ = _brake_time(dq[k], tight.brake)
         stopping = max(tight.spread, 0.5 * brake_time + tight.lead)
+        bend = _bend(dq[k], brake_time, tight.bend)
         places, place_rows = value[k, PLACE], row[k, PLACE]
         motions, motion_rows = value[k, MOTION], row[k, MOTION]
         for s in range(S):
@@ -269,12 +293,18 @@ def evaluate(q, dq, rules, tight, keep):
                     if limit <= tight.creep:
                         stop_time[k] = 0.0
                     allowed = min(allowed, limit)
-                g = max(allowed, 0.0) - tight.stretch * speed[s]
+                g = max(allowed, 0.0) - speed[s] - bend * _turning(dq[k], body.lever[s])
                 worst[k, owner] = min(worst[k, owner], g)
                 _insert(motions, motion_rows, g, ALLOWED, s, m)
                 if motion.monitors[m] and C > 0 and tight.brake[0] < np.inf:
                     person = people.speed[at_stop]
-                    room = near_stop + person * (brake_time - tight.tick) - grown - motion.radius[m] - tight.speed[k] / slope
+                    room = (
+                        near_stop
+                        + person * (brake_time - tight.tick)
+                        - grown
+                        - motion.radius[m]
+                        - tight.speed[k] / slope
+                    )
                     stop_time[k] = min(stop_time[k], max(room, 0.0) / person)
                     g = slope * (max(room, 0.0) - (person + 0.5 * speed[s]) * brake_time)
                     worst[k, owner] = min(worst[k, owner], g)
@@ -293,6 +323,12 @@ def evaluate(q, dq, rules, tight, keep):
             g = _tilt_margin(rotation[HAND], omega[7], tilt.axis, tilt.cosine[i], tight)
             worst[k, tilt.owner[i]] = min(worst[k, tilt.owner[i]], g)
             _insert(places, place_rows, g, TILT, 0, i)
+        for j in range(10):  # a brake from here ends before the end stops
+            travel = dq[k, j] * (0.5 * brake_time + tight.lead)
+            if travel > 0.0:
+                _insert(places, place_rows, rules.high[j] - q[k, j] - travel, JOINT, j, 1)
+            else:
+                _insert(places, place_rows, q[k, j] - rules.low[j] + travel, JOINT, j, -1)
         if row[k, PLACE, 0, 0] >= 0:
             violation[k, PLACE] = max(0.0, -places[0] - DEAD)
         if row[k, MOTION, 0, 0] >= 0:
@@ -323,7 +359,9 @@ def _speed_gradient(rotation, origin, omega, v0, f, point, vel, radius, share, g
 
 
 @njit(cache=True)
-def _rate_gradient(rotation, origin, omega, v0, f, point, vel, n, rate, stopping, half_brake, joint, turn, tight, gq, gdq):
+def _rate_gradient(
+    rotation, origin, omega, v0, f, point, vel, n, rate, stopping, half_brake, joint, turn, tight, gq, gdq
+):
     """gq, gdq += gradient of the approach term of a distance with gradient n (n itself held fixed)."""
     if rate < 0.0:  # towards the obstacle: rate * stopping
         factor = stopping
@@ -355,6 +393,7 @@ def linearise(q, dq, rules, tight, evaluation):
         brake_time, joint = _brake_time(dq[k], tight.brake)
         stopping = max(tight.spread, 0.5 * brake_time + tight.lead)
         half_brake = stopping > tight.spread
+        bend = _bend(dq[k], brake_time, tight.bend)
         turn = 1.0 if dq[k, joint] >= 0 else -1.0
         for group in range(2):
             for i in range(keep):
@@ -365,17 +404,20 @@ def linearise(q, dq, rules, tight, evaluation):
                 if kind == TILT:
                     _tilt_gradient(rotation, omega, tilt.axis, tight, gq)
                     continue
+                if kind == JOINT:  # second: 1 towards the upper end stop, -1 towards the lower one
+                    gq[first] = -second
+                    gdq[first] -= second * (0.5 * brake_time + tight.lead)
+                    gdq[joint] -= abs(dq[k, first]) * 0.5 * turn / tight.brake[joint]
+                    continue
                 s = first
                 f, r = body.frame[s], body.radius[s]
                 place(rotation, origin, f, body.offset[s], point)
                 velocity(omega, v0, f, point, vel)
                 straight = _length(vel)
-                if kind == BOX or kind == BALL or kind == PAIR:
+                if kind <= PAIR:  # distances
                     relative = vel.copy()
                     if kind == BOX:
-                        box_gap(
-                            point, solids.center[second], solids.rotation[second], solids.half[second], n
-                        )
+                        box_gap(point, solids.center[second], solids.rotation[second], solids.half[second], n)
                     else:
                         if kind == BALL:
                             other[:] = balls.center[second]
@@ -408,7 +450,9 @@ def linearise(q, dq, rules, tight, evaluation):
                 m = second if kind == ALLOWED else second // C
                 slope = motion.slope[m]
                 if kind == ALLOWED:
-                    _speed_gradient(rotation, origin, omega, v0, f, point, vel, r, -tight.stretch, gq, gdq)
+                    _speed_gradient(rotation, origin, omega, v0, f, point, vel, r, -1.0, gq, gdq)
+                    for j in range(8):  # bend itself held fixed
+                        gdq[2 + j] -= bend * body.lever[s, j] * (1.0 if dq[k, 2 + j] >= 0.0 else -1.0)
                     if not motion.monitors[m] or C == 0:
                         continue
                     nearest, c_near = np.inf, 0
@@ -427,12 +471,12 @@ def linearise(q, dq, rules, tight, evaluation):
                     person = people.speed[c]
                     gap = segment_gap(point, people.a[k, c], people.b[k, c], n) - people.radius[k, c]
                     speed = straight + _length(omega[min(f, 7)]) * r
-                    _speed_gradient(
-                        rotation, origin, omega, v0, f, point, vel, r, -0.5 * slope * brake_time, gq, gdq
-                    )
+                    _speed_gradient(rotation, origin, omega, v0, f, point, vel, r, -0.5 * slope * brake_time, gq, gdq)
                     gdq[joint] -= slope * (person + 0.5 * speed) * turn / tight.brake[joint]
                     grown = r + body.slack[s] + tight.position[k] + tight.reach * straight
-                    room = gap - person * (tight.latency + tight.tick) - grown - motion.radius[m] - tight.speed[k] / slope
+                    room = (
+                        gap - person * (tight.latency + tight.tick) - grown - motion.radius[m] - tight.speed[k] / slope
+                    )
                     if room <= 0.0:
                         continue
                     share = slope
@@ -456,9 +500,7 @@ def _tilt_gradient(rotation, omega, axis, tight, gq):
     w0, w1, w2 = -bound * a[0] / sine, -bound * a[1] / sine, 1.0
     for i in range(8):
         z0, z1, z2 = rotation[i, 0, 2], rotation[i, 1, 2], rotation[i, 2, 2]
-        gq[2 + i] += (
-            w0 * (z1 * a[2] - z2 * a[1]) + w1 * (z2 * a[0] - z0 * a[2]) + w2 * (z0 * a[1] - z1 * a[0])
-        )
+        gq[2 + i] += w0 * (z1 * a[2] - z2 * a[1]) + w1 * (z2 * a[0] - z0 * a[2]) + w2 * (z0 * a[1] - z1 * a[0])
 
 
 @njit(cache=True)

@@ -14,14 +14,25 @@ from numba import njit
 from robotctl.robot import DDQ_MAX, HOME
 
 ARM = slice(3, 10)
+RATE = 4.0  # [1/s] of coming back to a plan that the robot was pushed off
 DETOUR = 0.35  # sideways shift of the base on a detour [m]
 
 
 @njit(cache=True)
-def track(q0, dq0, path, speed, low, high, acceleration, dt):
-    """Accelerations (H, 10) that follow `path` (H+1, 10) from q0, dq0 within the limits (10,) of every joint.
+def _bounded(wanted, q, v, speed, low, high, acceleration, dt):
+    """The acceleration that comes closest to velocity `wanted` after dt, leaving room to stop before the end stops."""
+    ahead = max(0.0, high - q - dt * max(v, 0.0))
+    behind = max(0.0, q - low - dt * max(-v, 0.0))
+    wanted = min(wanted, speed, np.sqrt(2.0 * 0.8 * acceleration * ahead))
+    wanted = max(wanted, -speed, -np.sqrt(2.0 * 0.8 * acceleration * behind))
+    return min(max((wanted - v) / dt, -acceleration), acceleration)
 
-    Each joint heads for the next point of its path, no faster than it can stop before its end stop.
+
+@njit(cache=True)
+def track(q0, dq0, path, speed, low, high, acceleration, dt):
+    """Accelerations (H, 10) that follow `path` (H+1, 10) from q0, dq0 as closely as the limits (10,) allow.
+
+    Each joint heads for the next point of its path, no faster than it can still slow down to the path's speed.
     """
     horizon, joints = len(path) - 1, len(q0)
     u = np.zeros((horizon, joints))
@@ -29,17 +40,28 @@ def track(q0, dq0, path, speed, low, high, acceleration, dt):
         q, v, a = q0[j], dq0[j], acceleration[j]
         for k in range(horizon):
             following = (path[k + 1, j] - path[k, j]) / dt
-            behind = path[k + 1, j] - q - 0.5 * dt * v
-            wanted = 2.0 * behind / dt  # end the step on the path
-            if abs(wanted - following) > 0.5 * a * dt:  # far off: approach it as fast as can be stopped again
+            wanted = 2.0 * (path[k + 1, j] - q) / dt - v  # end the step on the path
+            if abs(wanted - following) > 0.5 * a * dt:
                 away = path[k + 1, j] - q - dt * following
-                approach = np.sqrt(2.0 * 0.8 * a * abs(away))
-                wanted = following + min(approach, abs(away) / dt) * (1.0 if away > 0.0 else -1.0)
-            ahead = max(0.0, high[j] - q - dt * max(v, 0.0))
-            behind_room = max(0.0, q - low[j] - dt * max(-v, 0.0))
-            wanted = min(wanted, speed[j], np.sqrt(2.0 * 0.8 * a * ahead))
-            wanted = max(wanted, -speed[j], -np.sqrt(2.0 * 0.8 * a * behind_room))
-            u[k, j] = min(max((wanted - v) / dt, -a), a)
+                approach = min(np.sqrt(2.0 * 0.8 * a * abs(away)), abs(away) / dt)
+                wanted = following + approach * (1.0 if away > 0.0 else -1.0)
+            u[k, j] = _bounded(wanted, q, v, speed[j], low[j], high[j], a, dt)
+            q += dt * v + 0.5 * dt * dt * u[k, j]
+            v += dt * u[k, j]
+    return u
+
+
+@njit(cache=True)
+def follow(q0, dq0, path, velocity, speed, low, high, acceleration, dt):
+    """Accelerations (H, 10) that come back to a motion (H+1, 10) gently: critically damped, RATE times a second."""
+    horizon, joints = len(path) - 1, len(q0)
+    u = np.zeros((horizon, joints))
+    for j in range(joints):
+        q, v = q0[j], dq0[j]
+        for k in range(horizon):
+            planned = (velocity[k + 1, j] - velocity[k, j]) / dt
+            a = planned + 2.0 * RATE * (velocity[k, j] - v) + RATE * RATE * (path[k, j] - q)
+            u[k, j] = _bounded(v + dt * a, q, v, speed[j], low[j], high[j], acceleration[j], dt)
             q += dt * v + 0.5 * dt * dt * u[k, j]
             v += dt * u[k, j]
     return u
@@ -77,18 +99,21 @@ def slowed(path: np.ndarray, factor: float) -> np.ndarray:
     return (1.0 - share) * path[k] + share * path[k + 1]
 
 
-def rejoined(path: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """The rest of a path (H+1, d) from its point nearest to q (d,) on, within its first two steps; its end stays."""
+def rejoined(path: np.ndarray, velocity: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rest of a motion (H+1, d) from its point nearest to q (d,) on, within its first two steps; its end stays."""
     shares = np.linspace(0.0, 2.0, 21)
     k = np.minimum(shares.astype(int), 1)
     points = path[k] + (shares - k)[:, None] * (path[k + 1] - path[k])
     start = shares[np.argmin(((points - q) ** 2).sum(axis=1))]
     at = np.minimum(start + np.arange(len(path)), len(path) - 1)
     k = np.minimum(at.astype(int), len(path) - 2)
-    return path[k] + (at - k)[:, None] * (path[k + 1] - path[k])
+    share = (at - k)[:, None]
+    return path[k] + share * (path[k + 1] - path[k]), velocity[k] + share * (velocity[k + 1] - velocity[k])
 
 
-def seed_paths(q0: np.ndarray, goal: np.ndarray, speed: np.ndarray, horizon: int, dt: float) -> Iterator[tuple[str, np.ndarray]]:
+def seed_paths(
+    q0: np.ndarray, goal: np.ndarray, speed: np.ndarray, horizon: int, dt: float
+) -> Iterator[tuple[str, np.ndarray]]:
     """Named ways from q0 to goal (10,), each a path (H+1, 10)."""
 
     def arm_duration(start: np.ndarray, end: np.ndarray) -> float:
@@ -111,9 +136,7 @@ def seed_paths(q0: np.ndarray, goal: np.ndarray, speed: np.ndarray, horizon: int
     extend_at = max(tuck_time, 0.5 * tuck_time + 0.6 * base_time)
     tucked = times < extend_at
     path[tucked, ARM] = minimum_jerk(q0[ARM], HOME[ARM], 0.0, tuck_time, times[tucked])
-    path[~tucked, ARM] = minimum_jerk(
-        HOME[ARM], goal[ARM], extend_at, arm_duration(HOME, goal), times[~tucked]
-    )
+    path[~tucked, ARM] = minimum_jerk(HOME[ARM], goal[ARM], extend_at, arm_duration(HOME, goal), times[~tucked])
     yield "tuck", path
     drive = goal[:2] - q0[:2]
     reach = float(np.linalg.norm(drive))
@@ -124,4 +147,3 @@ def seed_paths(q0: np.ndarray, goal: np.ndarray, speed: np.ndarray, horizon: int
             path = minimum_jerk(q0, goal, 0.0, 1.15 * length, times)
             path[:, :2] += sign * DETOUR * bump * sideways
             yield name, path
-

@@ -20,7 +20,7 @@ from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
 from robotctl.planning.rows import Balls, Body, Motion, Pairs, People, Rules, Solids, Tilt
-from robotctl.robot import RobotModel
+from robotctl.robot import ARM_OFFSETS, T_LINK7_HAND, RobotModel
 
 TOUCH_SOLID = 0.005  # what grasps or is held keeps this far from furniture on the way [m]
 TOUCH_BALL = 0.007  # and everything beyond the elbow this far from other objects [m]
@@ -62,6 +62,8 @@ class Surroundings:
     keypoint_bound: Array  # (H+1, P, J)
     keypoint_speed: Array  # (4,) assumed speed by body part [m/s]
     object_error: float  # [m]
+    low: Array  # (10,) joint positions to stay between [m, rad]
+    high: Array  # (10,)
     position_bound: float  # [m] largest tightening of positions along the horizon
 
 
@@ -78,7 +80,7 @@ def build(
     grips = parts(robot, "finger", "held", "blade")
     slack = np.zeros(len(spheres))
     slack[parts(robot, "held", "blade")] = around.object_error
-    body = Body(spheres.frame.astype(np.int64), spheres.offset, spheres.radius, slack)
+    body = Body(spheres.frame.astype(np.int64), spheres.offset, spheres.radius, slack, levers(robot))
     reference = [_centers(robot, q) for q in at]
 
     solids: list[tuple[Boxes, Array, int]] = []
@@ -104,7 +106,9 @@ def build(
             if robot.held is not None:
                 tilts.append((guardrail.cos_max_tilt, owner))
         elif not isinstance(guardrail, JointLimits):  # joint limits are bounds of the QP
-            raise UsageError(f"the planner has no rows for guardrail '{guardrail.header.id}' ({type(guardrail).__name__})")
+            raise UsageError(
+                f"the planner has no rows for guardrail '{guardrail.header.id}' ({type(guardrail).__name__})"
+            )
     contact = np.union1d(grips, np.flatnonzero(~covered))
     required = _required(spheres, around.boxes, contact, TOUCH_SOLID)
     for center in reference:
@@ -138,6 +142,8 @@ def build(
             np.array([t[0] for t in tilts], float),
             np.array([t[1] for t in tilts], np.int64),
         ),
+        around.low,
+        around.high,
         n + len(OWN),
     )
     return rules, names
@@ -155,6 +161,22 @@ def _required(spheres: object, boxes: Boxes, concerned: Array, distance: float) 
     required = np.full((len(spheres), len(boxes.center)), -np.inf)  # type: ignore[arg-type]
     required[concerned] = distance
     return required
+
+
+def levers(robot: RobotModel) -> Array:
+    """Longest lever of every sphere's farthest point about the yaw and arm 1..7, (S, 8) [m].
+
+    The links behind the joint, stretched out, and the sphere at their end; 0 where the joint does not move it.
+    """
+    link = np.concatenate(
+        [[0.0, 0.0], np.linalg.norm(ARM_OFFSETS[1:, :3, 3], axis=1), [np.linalg.norm(T_LINK7_HAND[:3, 3])]]
+    )
+    ahead = np.cumsum(link)  # from the first turning axis to each frame
+    frame = robot.spheres.frame
+    own = np.linalg.norm(robot.spheres.offset, axis=1) + robot.spheres.radius
+    joint = np.arange(8)
+    reach = ahead[frame][:, None] - ahead[joint] + own[:, None]
+    return np.where(frame[:, None] >= joint, reach, 0.0)
 
 
 def people_rows(keypoints: Array, bound: Array, speed: Array) -> People:

@@ -41,7 +41,7 @@ from robotctl.planning.qp import StageQP
 from robotctl.planning.rows import ALLOWED, MOTION, Evaluation, Rules, Tightening, evaluate, linearise, speed_curvature
 from robotctl.planning.tables import OWN, Solid, Surroundings, boxes_of, build, people_rows
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN, RobotModel
-from robotctl.state import N_ACTIONS, TICK, State
+from robotctl.state import TICK, State
 from robotctl.trajectory import Sweep, Trajectory
 from robotctl.world_model.kinematic import held_bound, integrate
 from robotctl.world_model.world_model import HORIZON, MODEL_STEP, WorldModel
@@ -65,13 +65,14 @@ TOLERANCE = {"m": 1e-3, "m/s": 1e-2, "1": 2e-3}  # a guardrail counts as kept do
 LIMIT_SHARE = 0.96  # of speed and braking limits: the filter allows 0.97
 JOINT_MARGIN = 0.015  # from the joints' end stops [m, rad]
 NOT_STRAIGHT = 0.003  # [m] how far a sphere may leave the straight line between knots
-BEND = 0.01, 1.05  # [m/s] and share by which a sphere may be faster between knots
+RESERVE = 0.02  # [m/s] kept from every limit on speeds, so that the filter need not round it off
 CREEP = 0.03  # [m/s] people who allow less than this allow no motion
 SEED_SPEED = 0.8  # of the lowest ceiling on speeds that seeds aim at
 LEAD = 0.03  # [s] as long as a brake towards furniture may still be off, half a tick and a little
 HAND_EXTENT = 0.138  # [m] as in the filter's tube: two points so far apart bound the hand's rotation error
 FILTER_REACH = 0.0125  # [s] half the spacing of the filter's samples
 HEADWAY = 0.02  # a plan that ends less than this nearer to the goal than it starts makes none [m]
+RETRY = 10  # plans without headway after which all seeds are tried again
 ARRIVED = 0.02  # [m]
 
 
@@ -285,6 +286,7 @@ class TrajectoryOptimizer:
             return self._nothing(state)
         guardrails = in_force(self._guardrails, robot.held, skill)
         tight = self._tightening()
+        limits = self._limits(guardrails, goal, state)
         # When the filter decides about a knot, its newest reading of people is this many steps old.
         delay = int(np.ceil((TICK + self._assumptions.sensing_latency) / self._dt - 1e-9))
         seen = np.maximum(np.arange(self._horizon + 1) - delay, 0)
@@ -295,14 +297,23 @@ class TrajectoryOptimizer:
             keypoint_bound=keypoint_bound[seen],
             keypoint_speed=self._assumptions.keypoint_speed(),
             object_error=self._assumptions.object_error,
+            low=limits.low,
+            high=limits.high,
             position_bound=float(tight.position.max()),
         )
         at = [state.robot.q_ref] + ([] if goal.q is None else [np.asarray(goal.q, float)])
         rules, names = build(guardrails, robot, around, at)
-        limits = self._limits(guardrails, goal, state)
         cost = ReachCost(goal, self._horizon)
         problem = _Problem(self._model, state, rules, tight, cost, limits, self._qp, self._dt)
-        best, seed, converged = self._real_time(problem, guess) if guess is not None else self._cold(problem, goal)
+        if guess is None or guess.trajectory is None:
+            best, seed, converged = self._cold(problem, goal)
+        else:
+            best, seed, converged = self._real_time(problem, guess)
+            stuck = guess.stalled > 0 and guess.stalled % RETRY == 0
+            if stuck and best.rows.stop_time[1:4].min() > 0.0:  # nobody holds it up: look for another way
+                other = self._cold(problem, goal)
+                if self._score(problem, other[0]) < self._score(problem, best):
+                    best, seed, converged = other
         stalled = 0
         if goal.position is not None or goal.q is not None:
             present, final = cost.error(best.q_real[0]), cost.error(best.q_real[-1])
@@ -340,17 +351,24 @@ class TrajectoryOptimizer:
 
     def _real_time(self, problem: _Problem, guess: Plan) -> tuple[_Iterate, str, bool]:
         """One iteration from the last plan, one step on; a few more while a guardrail is violated."""
-        on_plan = np.abs(problem.q0 - guess.q_ref[1]).max() < 1e-6 and np.abs(problem.dq0 - guess.dq_ref[1]).max() < 1e-6
+        on_plan = (
+            np.abs(problem.q0 - guess.q_ref[1]).max() < 1e-6 and np.abs(problem.dq0 - guess.dq_ref[1]).max() < 1e-6
+        )
         if on_plan:
             last = np.clip(-guess.dq_ref[-1] / self._dt, -problem.limits.acceleration, problem.limits.acceleration)
-            multipliers = guess.multipliers
-            if multipliers.shape == problem.no_multipliers.shape:
-                multipliers = np.concatenate([multipliers[1:], multipliers[-1:]])
-            else:  # the hand has gripped or released something
-                multipliers = None
+            multipliers = problem.no_multipliers
+            if guess.multipliers.shape == multipliers.shape:  # or else the hand has gripped or released something
+                multipliers = np.concatenate([guess.multipliers[1:], guess.multipliers[-1:]])
             it = problem.evaluate(np.concatenate([guess.ddq_ref[1:], last[None]]), multipliers)
         else:
-            it = self._track(problem, seeds.rejoined(guess.q_ref, problem.q0))
+            limits = problem.limits
+            following = seeds.rejoined(guess.q_ref, guess.dq_ref, problem.q0)
+            it = problem.evaluate(
+                seeds.follow(
+                    problem.q0, problem.dq0, *following, limits.speed, limits.low, limits.high, limits.acceleration,
+                    self._dt,
+                )
+            )  # fmt: skip
         trust, converged = TRUST, False
         for _ in range(REAL_TIME_ITERATIONS):
             it, trust, converged = problem.improve(it, trust, REAL_TIME_ITERATIONS - problem.iterations)
@@ -400,7 +418,7 @@ class TrajectoryOptimizer:
         position = np.maximum(held_bound(model.position_bound, self._horizon + 1), a.tracking_error)
         return Tightening(
             position=position + NOT_STRAIGHT,
-            speed=np.full(self._horizon + 1, max(float(model.speed_bound), a.tracking_speed_error) + BEND[0]),
+            speed=np.full(self._horizon + 1, max(float(model.speed_bound), a.tracking_speed_error) + RESERVE),
             spread=0.5 * self._dt,
             reach=FILTER_REACH,
             lead=LEAD,
@@ -408,7 +426,7 @@ class TrajectoryOptimizer:
             brake=LIMIT_SHARE * BRAKE,
             rotation=2.0 * a.tracking_error / HAND_EXTENT,
             latency=a.sensing_latency + a.actuation_latency + FILTER_REACH + TICK,
-            stretch=BEND[1],
+            bend=(2.0 * FILTER_REACH) ** 2 / 8.0,
             creep=CREEP,
         )
 
@@ -519,7 +537,7 @@ class TrajectoryOptimizer:
 
 def bare_tightening(position: np.ndarray, speed: np.ndarray) -> Tightening:
     """No tightening but the bounds themselves: rows are the guardrails' margins."""
-    return Tightening(position, speed, 0.0, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 1.0, 0.0)
+    return Tightening(position, speed, 0.0, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 0.0, 0.0)
 
 
 def _joints_only(trajectory: Trajectory) -> Sweep:
