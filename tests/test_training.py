@@ -15,7 +15,7 @@ from robotctl.scene import load_scene
 from robotctl.training import train, units
 from robotctl.training.fit_actuators import samples_of
 from robotctl.training.play_data import play
-from robotctl.training.target import open_target
+from robotctl.training.target import household, open_target
 from robotctl.training.train import Amount, Recipe
 from robotctl.world_model.composite import load_world_model
 from robotctl.world_model.world_model import HORIZON
@@ -98,13 +98,9 @@ def test_the_whole_pipeline_twice_gives_the_same_model(tmp_path: Path) -> None:
     again = train.train(TINY, tmp_path / "c.safetensors", tmp_path / "a", resume=True)
     assert again["sha256"] == answers[0]["sha256"]
     assert again["collect_s"] < answers[0]["collect_s"]
-    _, people = open_target("kitchen")
-    assert people
-    model = train.evaluate_file(tmp_path / "a.safetensors", TINY, tmp_path / "a")
-    assert model["evaluation"] == answers[0]["evaluation"]
+    answer = train.evaluate_file(tmp_path / "a.safetensors", TINY, tmp_path / "a")
+    assert answer["evaluation"] == answers[0]["evaluation"]
     other = Recipe("kitchen", 1001, TINY.amount)
     with pytest.raises(UsageError, match="seed"):
         train.collect(other, tmp_path / "a", 1, True)
-    from tests.test_world_model import ASSUMED
-
-    load_world_model(tmp_path / "a.safetensors", ASSUMED)
+    load_world_model(tmp_path / "a.safetensors", household(load_scene("kitchen")).assumptions)

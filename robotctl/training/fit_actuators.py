@@ -166,6 +166,10 @@ def calibrate(model: ActuatorModel, samples: Samples) -> ActuatorModel:
     return replace(model, position_bound=bound, speed_bound=float(conformal_quantile(faster, COVERAGE)))
 
 
+def _share(held: np.ndarray) -> float | None:
+    return round(float(held.mean()), 4) if len(held) else None
+
+
 def evaluate_actuators(model: ActuatorModel, test: Samples) -> dict[str, Any]:
     """TCP error by horizon against the integrator and pure latency, and coverage of the bounds, on moving samples."""
     moving = test.where(test.moving)
@@ -179,9 +183,9 @@ def evaluate_actuators(model: ActuatorModel, test: Samples) -> dict[str, Any]:
     errors = {name: point_errors(moving, *guess) for name, guess in guesses.items()}
     steps = [1, 5, 10, 20, 30]
 
-    def by_step(values: np.ndarray, chosen: np.ndarray | None = None) -> list[float]:
+    def by_step(values: np.ndarray, chosen: np.ndarray | None = None) -> list[float | None]:
         rows = [moving.step == k if chosen is None else (moving.step == k) & chosen for k in steps]
-        return [round(float(1e3 * values[row].mean()), 3) if np.any(row) else float("nan") for row in rows]
+        return [round(float(1e3 * values[row].mean()), 3) if np.any(row) else None for row in rows]
 
     _, worst, faster = errors["learned"]
     return {
@@ -195,7 +199,7 @@ def evaluate_actuators(model: ActuatorModel, test: Samples) -> dict[str, Any]:
         "coverage": {
             "nominal": COVERAGE,
             "moving": round(float((worst <= model.position_bound[moving.step]).mean()), 4),
-            "moving_loaded": round(float((worst <= model.position_bound[moving.step])[moving.loaded].mean()), 4),
+            "moving_loaded": _share((worst <= model.position_bound[moving.step])[moving.loaded]),
             "speed": round(float((faster <= model.speed_bound).mean()), 4),
         },
         "bound_mm": [round(float(1e3 * b), 3) for b in model.position_bound[[0, *steps]]],

@@ -125,7 +125,7 @@ def evaluate_skills(attempts: Sequence[SkillAttempt], seed: int) -> list[dict[st
                     "base_rate": round(brier(base[known], outcome), 4),
                     "rate_by_kind": round(brier(kind_base[known], outcome), 4),
                 },
-                "auroc": round(auroc(predicted[known], outcome), 4),
+                "auroc": round(auroc(predicted[known], outcome), 4) if 0.0 < outcome.mean() < 1.0 else None,
                 "reliability": reliability(predicted[known], outcome),
                 "success_rate": round(float(outcome.mean()), 4),
                 "success_by_kind": {

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from robotctl.errors import InvalidFileError
+from robotctl.jsontext import json_text
 
 FORMAT = "robotctl/world-model.v1"
 MAX_BYTES = 100_000_000
@@ -31,7 +32,7 @@ def save(path: Path, arrays: dict[str, np.ndarray], notes: dict[str, Any], card:
     digest = hashlib.sha256(data).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, data)
-    _replace(card_path(path), (json.dumps({**card, "sha256": digest}, indent=1, sort_keys=True) + "\n").encode())
+    _replace(card_path(path), (json_text({**card, "sha256": digest}, indent=1) + "\n").encode())
     return digest
 
 
