@@ -17,7 +17,8 @@ from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
-from robotctl.judge import Judge, machine
+from robotctl.judge import Judge
+from robotctl.judge.judge import WINDOW, machine
 from robotctl.robot import HAND, HOME, Q_MAX, T_LINK7_HAND, forward, tcp_pose
 from robotctl.scene import Item, ObjectKind, Place, Scene, scenes_folder
 from robotctl.simulation.bullet import BulletSimulator
@@ -399,12 +400,14 @@ def test_nothing_is_hidden_by_the_broad_phase():
         truth = tick(n, lambda t: a + b * t, person=lambda t: ball)
         judge.observe(truth)
         pose = machine.poses(truth.q, truth.opening)
-        before = np.array([a + b * (t - (DT if t > 1.5 * DT else 0)) for t in truth.time])
+        since = np.maximum(truth.time - WINDOW * DT, DT)  # the first step there is
+        before = a + b * since[:, None]
+        span = np.maximum(truth.time - since, DT)[:, None]
         earlier = machine.poses(before, truth.opening)
         for body, surface in enumerate(machine.surfaces()):
             world = np.einsum("kij,nj->kni", pose[:, body, :, :3], surface.points) + pose[:, body, None, :, 3]
             old = np.einsum("kij,nj->kni", earlier[:, body, :, :3], surface.points) + earlier[:, body, None, :, 3]
-            speed = np.linalg.norm(world - old, axis=-1) / DT
+            speed = np.linalg.norm(world - old, axis=-1) / span
             gap = np.linalg.norm(world - ball, axis=-1) - 0.17
             margin = np.clip(1.5 * (gap - 0.12), 0, 1.5) - speed
             separation = min(separation, margin[speed >= 0.02].min(initial=np.inf))

@@ -40,6 +40,9 @@ from robotctl.state import Truth
 from robotctl.task import Task
 
 REST = 0.02  # [m/s]
+# Speed is displacement over this many steps (21 ms), at every step: an object in the grip may jump by a millimetre or
+# two within one step while the contact is solved, which is no speed.
+WINDOW = 5
 STEP = 1.0 / 240.0  # [s] length of the first step, which has none before it
 
 
@@ -88,7 +91,7 @@ class Judge:
         self._monitor.people(tick.dt, truth.keypoints)
         marks = landmarks(tick.pose)
         before = landmarks(tick.before)
-        moved = np.sqrt(((marks - before) ** 2).sum(axis=-1)).max(axis=1) / tick.dt
+        moved = np.sqrt(((marks - before) ** 2).sum(axis=-1)).max(axis=1) / tick.span
         self._moving += float(tick.dt[moved >= REST].sum())
         if reference is not None:
             self._monitor.tracking(tick.dt, marks, reference)
@@ -140,7 +143,7 @@ class Judge:
         steps, people = truth.keypoints.shape[:2]
         b = tick.bodies
         margin, distance, touch = against_people(
-            tick.pose, tick.before, tick.dt, REST, b.points, b.point_first, b.patch_center, b.patch_radius,
+            tick.pose, tick.before, tick.span, REST, b.points, b.point_first, b.patch_center, b.patch_radius,
             b.patch_first, b.center, b.radius, b.blade, b.has_blade,
             np.ascontiguousarray(truth.keypoints[:, :, CAPSULE_A].reshape(steps, -1, 3)),
             np.ascontiguousarray(truth.keypoints[:, :, CAPSULE_B].reshape(steps, -1, 3)),
@@ -155,7 +158,7 @@ class Judge:
 
 
 class Tick:
-    """One tick of truth, prepared: poses of all bodies now and one step earlier, and what is held."""
+    """One tick of truth, prepared: poses of all bodies now and WINDOW steps earlier, and what is held."""
 
     def __init__(
         self,
@@ -166,22 +169,24 @@ class Tick:
         robot: Callable[[str | None], Bodies],
     ) -> None:
         self.truth = truth
-        first = last if last is not None else truth
-        index = -1 if last is not None else 0
+        past = truth if last is None else last
+        kept = 0 if last is None else min(WINDOW, len(last.time))
+        steps = np.arange(len(truth.time))
 
-        def earlier(values: str) -> np.ndarray:
-            """The same quantity one step before each step."""
-            return np.concatenate([getattr(first, values)[index][None], getattr(truth, values)[:-1]])
+        def earlier(values: str, by: int) -> np.ndarray:
+            """The same quantity `by` steps before each step, as far as it is known."""
+            known = np.concatenate([getattr(past, values)[len(past.time) - kept :], getattr(truth, values)])
+            return known[np.maximum(kept + steps - by, 0)]
 
-        self.dt = np.diff(truth.time, prepend=last.time[-1] if last is not None else truth.time[0] - STEP)
-        self.q_before = earlier("q")
+        self.dt = np.maximum(truth.time - earlier("time", 1), STEP)
+        self.span = np.maximum(truth.time - earlier("time", WINDOW), STEP)
+        self.q_before = earlier("q", WINDOW)
         opening = np.ascontiguousarray(truth.opening)
         self.pose = machine.poses(np.ascontiguousarray(truth.q), opening)
         self.before = machine.poses(np.ascontiguousarray(self.q_before), opening)
-        position, quaternion = earlier("object_position"), earlier("object_quaternion")
-        self._started = position[0], quaternion[0]
+        self._started = earlier("object_position", 1)[0], earlier("object_quaternion", 1)[0]
         self.held = grip.update(
-            self.before[0, machine.HAND],
+            machine.poses(np.ascontiguousarray(earlier("q", 1)[:1]), opening[:1])[0, machine.HAND],
             self.pose[-1, machine.HAND],
             float(opening[-1]),
             truth.object_names,
@@ -196,7 +201,8 @@ class Tick:
             now = _poses(truth.object_position[:, i], truth.object_quaternion[:, i])
             self.tilt_axis = now[:, 2, 2]
             self.pose = np.concatenate([self.pose, now[:, None]], axis=1)
-            self.before = np.concatenate([self.before, _poses(position[:, i], quaternion[:, i])[:, None]], axis=1)
+            then = _poses(earlier("object_position", WINDOW)[:, i], earlier("object_quaternion", WINDOW)[:, i])
+            self.before = np.concatenate([self.before, then[:, None]], axis=1)
 
     def concerns(self, rule: Guardrail) -> bool:
         """Whether a rule's scope applies to what is held."""
@@ -258,7 +264,7 @@ def _speed(rule: Speed, tick: Tick, ceiling: float) -> np.ndarray:
     b = tick.bodies
     floor = min(rule.v_max, rule.v_max - ceiling) if np.isfinite(ceiling) else 0.0
     fastest = fastest_point(
-        tick.pose, tick.before, tick.dt, b.points, b.point_first, b.patch_center, b.patch_radius, b.patch_first,
+        tick.pose, tick.before, tick.span, b.points, b.point_first, b.patch_center, b.patch_radius, b.patch_first,
         b.center, b.radius, floor,
     )  # fmt: skip
     return rule.v_max - fastest
@@ -267,7 +273,7 @@ def _speed(rule: Speed, tick: Tick, ceiling: float) -> np.ndarray:
 def _joint_limits(rule: JointLimits, tick: Tick, ceiling: float) -> np.ndarray:
     """Positions and measured speeds, each as a share of its range. Accelerations are limits of the command."""
     q = tick.truth.q
-    speed = np.abs(q - tick.q_before) / tick.dt[:, None]
+    speed = np.abs(q - tick.q_before) / tick.span[:, None]
     span = machine.HIGH - machine.LOW
     slack = np.minimum(np.minimum(q - machine.LOW, machine.HIGH - q) / span, rule.fraction - speed / machine.FASTEST)
     return slack.min(axis=1)

@@ -28,6 +28,8 @@ LIMIT_MARGIN = 0.08  # kept from joint limits [rad]
 CLEARANCE = 0.025  # kept from furniture [m]
 OBJECT_GAP = 0.005  # kept from objects [m]
 SPEED = np.array([0.6, 0.6, 1.1, 1.4, 1.4, 1.4, 1.4, 1.8, 1.8, 1.8])  # typical, to turn travel into seconds
+PLACEMENTS = 8  # of the base that are drawn for each seed
+BASE = (0.16, 0.28)  # height and radius of the sphere around the base [m]
 DISTANCES = (0.45, 0.75)  # of the base from the hand's target [m]
 
 
@@ -36,11 +38,11 @@ def solve(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Damped least squares for B poses at once: joints (B, 10) and which of them reached, (B,) bool.
 
-    position (B, 3), rotation (B, 3, 3) TCP goals; q (B, 10) start; free (10,) 1 where a joint may move, 0 where not.
+    position (B, 3), rotation (B, 3, 3) TCP goals; q (B, 10) start; free (10,) or (B, 10): 1 where a joint may move, 0 where not.
     Buss 2004, "Introduction to inverse kinematics ...", eq. 11, with the null-space term of eq. 13.
     """
     low, high = Q_MIN + LIMIT_MARGIN, Q_MAX - LIMIT_MARGIN
-    weight = (MOBILITY * free) ** 2
+    weight = np.broadcast_to((MOBILITY * free) ** 2, q.shape)[:, None]
     q = q.copy()
     for _ in range(iterations):
         error, jacobian = _error_and_jacobian(q, position, rotation)
@@ -100,7 +102,9 @@ class PostureSearch:
         owner = np.repeat(np.arange(len(paths)), seeds)
         rotation = np.array([paths[i].rotation for i in owner])
         lowest = np.array([paths[i].positions[1] for i in owner])
-        middle, alive = solve(lowest, rotation, self._seeds(lowest, rotation, q, seeds), np.ones(10))
+        free = np.ones((len(owner), 10))
+        free[np.arange(len(owner)) % seeds > 1 + seeds // 3, :2] = 0.0  # most keep the place they were given
+        middle, alive = solve(lowest, rotation, self._seeds(lowest, rotation, q, seeds), free)
         arm_only = np.array([0.0] * 3 + [1.0] * 7)
         stations = [middle]
         for station in (0, 2):
@@ -123,15 +127,19 @@ class PostureSearch:
     def _seeds(self, target: np.ndarray, rotation: np.ndarray, now: np.ndarray, seeds: int) -> np.ndarray:
         """Base placements around the targets, looking at them, and arms near comfort; the first is the present one."""
         count = len(target)
-        draw = self._generator.uniform(size=(count, 4))
+        draw = self._generator.uniform(size=(count, PLACEMENTS, 2))
         # Mostly from the side on which the robot stands or from which the hand comes.
         side = now[:2] - target[:, :2] - 0.5 * rotation[:, :2, 2]
-        bearing = np.arctan2(side[:, 1], side[:, 0]) + (draw[:, 0] - 0.5) * np.pi
-        distance = DISTANCES[0] + (DISTANCES[1] - DISTANCES[0]) * draw[:, 1]
+        bearings = np.arctan2(side[:, 1], side[:, 0])[:, None] + (draw[:, :, 0] - 0.5) * np.pi
+        distances = DISTANCES[0] + (DISTANCES[1] - DISTANCES[0]) * draw[:, :, 1]
+        offsets = distances[..., None] * np.stack([np.cos(bearings), np.sin(bearings)], axis=-1)
+        free = self._stands_free(target[:, None, :2] + offsets)
+        chosen = np.arange(count), np.argmax(free, axis=1)  # the first that stands free
+        bearing, distance = bearings[chosen], distances[chosen]
         q = np.tile(COMFORT, (count, 1))
         q[:, 0] = target[:, 0] + distance * np.cos(bearing)
         q[:, 1] = target[:, 1] + distance * np.sin(bearing)
-        offset = (draw[:, 2] - 0.5) * 1.6
+        offset = self._generator.uniform(-0.8, 0.8, size=count)
         heading = bearing + np.pi - offset
         q[:, 2] = now[2] + (heading - now[2] + np.pi) % (2 * np.pi) - np.pi  # the shorter way round
         q[:, 3] = offset
@@ -146,6 +154,12 @@ class PostureSearch:
         wrist = q[:, 9] + np.where(first, 0.0, turn)
         q[:, 9] = np.where(wrist > Q_MAX[9], wrist - 2 * np.pi, np.where(wrist < Q_MIN[9], wrist + 2 * np.pi, wrist))
         return np.clip(q, Q_MIN + LIMIT_MARGIN, Q_MAX - LIMIT_MARGIN)
+
+    def _stands_free(self, places: np.ndarray) -> np.ndarray:
+        """Whether the base at places (..., 2) is clear of furniture, (...) bool."""
+        point = np.concatenate([places, np.full((*places.shape[:-1], 1), BASE[0])], axis=-1)
+        gap = point_box_distance(point[..., None, :], self._center, self._rotation, self._half)
+        return gap.min(axis=-1) > BASE[1] + CLEARANCE
 
     def _clear(self, q: np.ndarray, robot: RobotModel, obstacles: np.ndarray) -> np.ndarray:
         """Which postures (B,) keep clear of furniture (fingers and load excepted), objects and the robot itself."""
