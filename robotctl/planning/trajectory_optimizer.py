@@ -6,13 +6,16 @@ integrator, with every guardrail as an inequality at every knot.
     subject to  q_{k+1}  = q_k + dt dq_k + dt^2/2 u_k,   q_0 = q_ref        the reference the drives follow
                 dq_{k+1} = dq_k + dt u_k,                dq_0 = dq_ref
                 |u_k| <= DDQ_MAX,  |dq_k| <= share DQ_MAX,  Q_MIN <= q_k <= Q_MAX
-                g_i(q_k + delta_q, dq_k + delta_dq) >= 0                    (robotctl.planning.rows)
+                g_i(q_k + delta_q, dq_k) >= 0                               (robotctl.planning.rows)
 
-delta is the world model's residual: where the joints really are, minus the reference. Each iteration evaluates
-all rows at all knots and linearises the K most critical of each group (constraint generation), solves the QP of
-robotctl.planning.qp for du, and takes the longest step of 1, 1/2, 1/4, 1/8 that decreases the merit
-phi = cost + mu' max violation per knot and group (l1 over knots, exact for large mu; Nocedal and Wright 2006,
-ch. 18.3 and 18.5). The iterates satisfy the dynamics exactly. A trust region bounds the change of the joints.
+delta_q is the world model's residual: where the joints really are, minus the reference. Speeds are the
+reference's, as in the safety filter: drives that trail reach them later, and what they overshoot is in the speed
+bound. Each iteration evaluates all rows at all knots, linearises the K most critical of each group (constraint
+generation), and solves the QP of robotctl.planning.qp for du. The Hessian is the cost's Gauss-Newton one plus the
+curvature of the active speed rows (their multipliers come from the QP before). A step is taken if it decreases
+the merit phi = cost + mu' max violation per knot and group (l1 over knots, exact for large mu), else shortened;
+a full step that does not is given one more QP before (watchdog): Nocedal and Wright 2006, ch. 18.3 to 18.6. The
+iterates satisfy the dynamics exactly. A trust region bounds the change of joints and joint speeds.
 
 Two things keep the QP feasible whatever happens: the rows are elastic, and all bounds are widened just enough to
 contain the motion that brakes every joint as soon as possible. People may leave no time to move at all: then the
@@ -65,7 +68,7 @@ TOLERANCE = {"m": 1e-3, "m/s": 1e-2, "1": 2e-3}  # a guardrail counts as kept do
 LIMIT_SHARE = 0.96  # of speed and braking limits: the filter allows 0.97
 JOINT_MARGIN = 0.015  # from the joints' end stops [m, rad]
 NOT_STRAIGHT = 0.003  # [m] how far a sphere may leave the straight line between knots
-RESERVE = 0.02  # [m/s] kept from every limit on speeds, so that the filter need not round it off
+RESERVE = 0.03  # [m/s] kept from every limit on speeds, so that the filter need not round it off
 CREEP = 0.03  # [m/s] people who allow less than this allow no motion
 SEED_SPEED = 0.8  # of the lowest ceiling on speeds that seeds aim at
 LEAD = 0.03  # [s] as long as a brake towards furniture may still be off, half a tick and a little
@@ -73,6 +76,7 @@ HAND_EXTENT = 0.138  # [m] as in the filter's tube: two points so far apart boun
 FILTER_REACH = 0.0125  # [s] half the spacing of the filter's samples
 HEADWAY = 0.02  # a plan that ends less than this nearer to the goal than it starts makes none [m]
 RETRY = 10  # plans without headway after which all seeds are tried again
+UNHURRIED = 0.3  # [s] people who leave that much time to brake do not hold the robot up
 ARRIVED = 0.02  # [m]
 
 
@@ -142,7 +146,7 @@ class _Problem:
         """Everything along the motion of u."""
         q, dq = integrate(self.q0, self.dq0, u, self.dt)
         delta_q, delta_dq, _, _ = self.model.residual(q, dq, np.concatenate([u, u[-1:]]), self.state)
-        rows = evaluate(q + delta_q, dq + delta_dq, self.rules, self.tight, KEEP)
+        rows = evaluate(q + delta_q, dq, self.rules, self.tight, KEEP)
         return _Iterate(u, q, dq, delta_q, delta_dq, rows, self.no_multipliers if multipliers is None else multipliers)
 
     def merit(self, it: _Iterate, weights: tuple[np.ndarray, np.ndarray]) -> float:
@@ -191,8 +195,8 @@ class _Problem:
         if by_q.any() or by_dq.any():
             chain = np.concatenate([by_q + np.eye(10), by_dq], axis=2)[1:]
         expansion = self.cost.expand(it.q, it.dq, it.q_real, chain, weights)
-        expansion.hessian[:, 10:, 10:] += speed_curvature(it.q_real, it.dq_real, self.rules.body, it.multipliers)[1:]
-        rows = linearise(it.q_real, it.dq_real, self.rules, self.tight, it.rows)[1:]
+        expansion.hessian[:, 10:, 10:] += speed_curvature(it.q_real, it.dq, self.rules.body, it.multipliers)[1:]
+        rows = linearise(it.q_real, it.dq, self.rules, self.tight, it.rows)[1:]
         if chain is not None:
             through = np.einsum("hgki,hij->hgkj", rows[..., :10], chain)
             through[..., 10:] += rows[..., 10:]
@@ -310,7 +314,7 @@ class TrajectoryOptimizer:
         else:
             best, seed, converged = self._real_time(problem, guess)
             stuck = guess.stalled > 0 and guess.stalled % RETRY == 0
-            if stuck and best.rows.stop_time[1:4].min() > 0.0:  # nobody holds it up: look for another way
+            if stuck and best.rows.stop_time[1:11].min() > UNHURRIED:  # nobody holds it up: look for another way
                 other = self._cold(problem, goal)
                 if self._score(problem, other[0]) < self._score(problem, best):
                     best, seed, converged = other
