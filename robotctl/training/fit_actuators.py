@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from robotctl.errors import UsageError
 from robotctl.robot import DDQ_MAX, DQ_MAX, HAND, TCP, forward, frame_velocities
 from robotctl.state import TICK
 from robotctl.training.play_data import Trace
@@ -158,12 +159,23 @@ def _points(q: np.ndarray, dq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def calibrate(model: ActuatorModel, samples: Samples) -> ActuatorModel:
-    """Bounds that hold all points of a moving robot, by horizon step; the present is as uncertain as the first step."""
+    """Bounds that hold all points of a moving robot, by horizon step; the present is as uncertain as the first step.
+
+    The larger of the bounds for a loaded and for an empty hand, so that they hold for each (Mondrian conformal
+    prediction; Vovk et al. 2005, section 4.5).
+    """
     moving = samples.where(samples.moving)
     _, worst, faster = point_errors(moving, *predicted(model, moving))
-    steps = [conformal_quantile(worst[moving.step == k], COVERAGE) for k in range(1, HORIZON + 1)]
+    groups = [group for group in (moving.loaded, ~moving.loaded) if np.any(group)]
+
+    def widest(errors: np.ndarray, chosen: np.ndarray) -> float:
+        return max(float(conformal_quantile(errors[chosen & group], COVERAGE)) for group in groups)
+
+    steps = [widest(worst, moving.step == k) for k in range(1, HORIZON + 1)]
     bound = np.maximum.accumulate(np.array([steps[0], *steps]))
-    return replace(model, position_bound=bound, speed_bound=float(conformal_quantile(faster, COVERAGE)))
+    if not np.all(np.isfinite(bound)):
+        raise UsageError("too few undisturbed play episodes to calibrate the actuator model; collect more")
+    return replace(model, position_bound=bound, speed_bound=widest(faster, moving.step > 0))
 
 
 def _share(held: np.ndarray) -> float | None:

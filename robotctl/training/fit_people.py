@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from robotctl.body import KEYPOINT_PART, KEYPOINTS, PARTS
+from robotctl.errors import UsageError
 from robotctl.training.people_data import Windows, wrist_error
 from robotctl.world_model.calibration import conformal_quantile
 from robotctl.world_model.human_motion import COVERAGE, STEPS, HumanMotionModel, in_own_frame, to_own_frame
@@ -87,6 +88,8 @@ def calibrate(model: HumanMotionModel, windows: Windows) -> HumanMotionModel:
             for k in range(len(STEPS))
         ]
     )
+    if not np.all(np.isfinite(factor)):
+        raise UsageError("too few moving people to calibrate the human motion model; watch more")
     rotation, origin = to_own_frame(windows.history.astype(float))
     x = in_own_frame(windows.history.astype(float), rotation, origin) - model.input_mean
     novelty = model.novelty(x, x @ model.input_basis)
