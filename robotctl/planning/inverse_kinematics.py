@@ -27,7 +27,7 @@ from robotctl.robot import DQ_MAX, HAND, N_FRAMES, Q_MAX, Q_MIN, TCP, RobotModel
 COMFORT = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.9, 0.0, 2.0, 0.785])  # elbow bent, hand pointing down
 LIMIT_MARGIN = 0.06  # from the joints' end stops [m, rad]
 CLEARANCE = 0.02  # of base, arm and palm to furniture: guardrail, tracking error, bend and back-off of the planner [m]
-CONTACT = -0.02  # of fingers and what is held: they reach to where things stand [m]
+CONTACT = -0.02  # of fingers: they reach to where things stand [m]; of what is held, sphere centres stay outside
 OBJECT_CLEARANCE = -0.005  # of wrist, hand and what is held to other objects' spheres [m]
 COMFORTABLE = 0.03  # room beyond CLEARANCE above which more is not better [m]
 REACH = (0.35, 0.80)  # horizontal distance of a base placement to the target [m]
@@ -154,6 +154,8 @@ class _Collision:
         n = len(spheres)
         required = np.full((n, len(boxes.center)), CONTACT)
         required[parts(robot, "base", "arm", "hand")] = CLEARANCE
+        load = parts(robot, "held", "blade")
+        required[load] = -spheres.radius[load, None]
         near = np.full((n, len(obstacles)), -np.inf)
         near[spheres.frame >= 5] = OBJECT_CLEARANCE
         base = np.full((n, len(boxes.center)), -np.inf)

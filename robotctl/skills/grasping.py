@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from robotctl.scene import Box, Grasp, ObjectKind
 from robotctl.state import ObjectState
 
 TURNS = 12  # a symmetric grasp is tried at this many angles about the object's axis
+DEPTHS = (0.0, -0.006, -0.012)  # how much farther along the approach the fingers close than the kind suggests [m]
+SHIFTS = {"handle": (0.0, -0.03, 0.03)}  # along the object's x axis [m]
 PRE_GRASP = 0.10  # the hand comes from this far along the approach direction [m]
 
 
@@ -22,6 +25,8 @@ class GraspPose:
     grasp: Grasp
     position: np.ndarray  # (3,) TCP in the world [m]
     rotation: np.ndarray  # (3, 3) world from hand: z approaches, y closes
+    depth: float = 0.0  # how much farther along the approach than the kind suggests [m]
+    shift: float = 0.0  # along the object's x axis, from where the kind suggests [m]
 
     @property
     def before(self) -> np.ndarray:
@@ -38,15 +43,20 @@ def hand_rotation(approach: np.ndarray, closing: np.ndarray) -> np.ndarray:
 
 
 def grasp_poses(item: ObjectState, kind: ObjectKind) -> Iterator[GraspPose]:
-    """Every way the kind's grasps apply to the object where it is; both senses of the closing direction."""
+    """Every way the kind's grasps apply to the object where it is: turned, shifted, deeper or not, either way round.
+
+    Which of them hold is for the outcome model to know.
+    """
     body = matrix_from_quaternion(item.quaternion)
     for grasp in kind.grasps:
         turns = 2 * np.pi * np.arange(TURNS) / TURNS if grasp.symmetric else np.zeros(1)
-        for turn in turns:
-            frame = body @ rotation_z(turn)
-            for sense in (1.0, -1.0):
-                rotation = hand_rotation(frame @ grasp.approach, sense * (frame @ grasp.closing))
-                yield GraspPose(grasp, item.position + frame @ grasp.position, rotation)
+        for depth, shift in itertools.product(DEPTHS, SHIFTS.get(grasp.kind, (0.0,))):
+            local = grasp.position + depth * grasp.approach + np.array([shift, 0.0, 0.0])
+            for turn in turns:
+                frame = body @ rotation_z(turn)
+                for sense in (1.0, -1.0):
+                    rotation = hand_rotation(frame @ grasp.approach, sense * (frame @ grasp.closing))
+                    yield GraspPose(grasp, item.position + frame @ local, rotation, depth, shift)
 
 
 def free_depth(pose: GraspPose, boxes: Sequence[Box]) -> float:
@@ -68,6 +78,8 @@ def features(
         "lower_finger_gap": float(np.clip(lower_finger, -0.05, 0.15)),
         "neighbour": min(neighbour, 0.5),
         "upright": upright,
+        "depth": pose.depth,
+        "shift": abs(pose.shift),
         "height": kind.height,
         "radius": kind.radius,
         "mass": kind.mass,
