@@ -27,6 +27,7 @@ from robotctl.robot import tcp_pose
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.state import N_JOINTS, TICK, Truth
 from robotctl.task import Task
+from robotctl.task_planning.mission import Mission
 from robotctl.world_model.composite import LearnedWorldModel, load_world_model
 
 ARMS = ("full", "none", "filter-only", "planner-only")
@@ -146,6 +147,11 @@ def default_path(task: Task, options: RunOptions) -> Path:
     raise AssertionError
 
 
+def mission_of(controller: Controller) -> Mission | None:
+    """The task's mission, once the scene has been seen."""
+    return controller.mission if isinstance(controller.mission, Mission) else None
+
+
 def reference_along(cycle: Cycle, times: np.ndarray) -> np.ndarray:
     """Joint reference at the times (K,) of the tick that the cycle commanded, (K, 10): an exact double integrator."""
     robot = cycle.state.robot
@@ -156,7 +162,7 @@ def reference_along(cycle: Cycle, times: np.ndarray) -> np.ndarray:
 
 def log_step(controller: Controller, cycle: Cycle, truth: Truth, reference: np.ndarray) -> Step:
     """What one cycle leaves in the log."""
-    mission, plan, verdict = controller.mission, cycle.proposal.plan, cycle.verdict
+    mission, plan, verdict = mission_of(controller), cycle.proposal.plan, cycle.verdict
     predicted = {name: margin.value for name, margin in plan.margins.items()} if plan is not None else {}
     summary = None
     if plan is not None:
@@ -220,7 +226,7 @@ def conclude(
     path: Path,
 ) -> EpisodeResult:
     """The episode's answer."""
-    mission = controller.mission
+    mission = mission_of(controller)
     appraisal = controller.first_appraisal
     return EpisodeResult(
         task=task.name,

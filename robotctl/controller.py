@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -30,6 +31,21 @@ from robotctl.world_model.composite import LearnedWorldModel
 
 STILL = 1e-3  # reference joint speed below which the robot stands [m/s, rad/s]
 WATCHFUL = 1.5  # a robot standing with a person this near is waiting, not stuck [m]
+
+
+class Errand(Protocol):
+    """What gives the controller its phases: a task's mission, or an exercise in play."""
+
+    ended: str | None
+    reason: str
+
+    @property
+    def skill(self) -> str: ...
+
+    @property
+    def appraisal(self) -> Appraisal | None: ...
+
+    def phase(self, state: State, waiting: bool) -> Phase | None: ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +74,7 @@ class Controller:
         self.replanner = Replanner(TrajectoryOptimizer(planned, model, guardrails.assumptions, boxes))
         self.context = SkillContext(scene, boxes, PostureSearch(boxes, np.random.default_rng([seed, 20])), model)
         self.filter = SafetyFilter(guardrails, scene.kinds) if arm in ("full", "filter-only") else None
-        self.mission: Mission | None = None
+        self.mission: Errand | None = None
         self.first_appraisal: Appraisal | None = None  # what was foreseen before anything was done
         self._task: Task | None = None
         self._waiting = False

@@ -139,7 +139,10 @@ def test_spots_keep_their_distance(others, kind_name):
 @pytest.mark.parametrize("name", ["cup_1", "bowl_1", "plate_1", "knife_1"])
 def test_everything_in_the_task_can_be_reached(name, state, context):
     item, kind = state.object(name), context.kind(state, name)
-    paths = [HandPath((g.before, g.position, g.position + [0, 0, 0.12]), g.rotation) for g in grasp_poses(item, kind)]
+    paths = [
+        HandPath((g.before, g.position, g.position + np.array([0, 0, 0.12])), g.rotation)
+        for g in grasp_poses(item, kind)
+    ]
     found = context.find_postures(paths, state, frozenset({name}))
     assert found
     for station, q in zip(paths[found[0].index].positions, found[0].q, strict=True):

@@ -23,9 +23,7 @@ class PostureSearch:
         self._boxes = boxes_of(boxes)
         self._generator = generator
 
-    def find(
-        self, paths: Sequence[HandPath], q: np.ndarray, robot: RobotModel, obstacles: np.ndarray
-    ) -> list[Posture]:
+    def find(self, paths: Sequence[HandPath], q: np.ndarray, robot: RobotModel, obstacles: np.ndarray) -> list[Posture]:
         """The cheapest posture of every reachable path from joints q (10,), best first."""
         targets = [Target(path.positions, path.rotation) for path in paths]
         tries = max(TRIES, TRIES_EACH * len(targets))

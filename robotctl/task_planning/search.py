@@ -158,16 +158,18 @@ def _successors(
             out.append((step, _Node(node.where, name, node.where[name].position[:2], (*node.steps, step))))
         return out
     name = node.held
-    kind = context.scene.kinds[state.object(name).kind]
-    chance = context.outcomes.success_probability("place", kind.name, {"radius": kind.radius, "mass": kind.mass})
+    held_kind = context.scene.kinds[state.object(name).kind]
+    chance = context.outcomes.success_probability(
+        "place", held_kind.name, {"radius": held_kind.radius, "mass": held_kind.mass}
+    )
     taken = [
         (pose.position, context.scene.kinds[state.object(other).kind].radius)
         for other, pose in node.where.items()
         if other != name
     ]
-    spots = _wanted_spots(name, open_goals, kind.name, taken, node.hand, context)
+    spots = _wanted_spots(name, open_goals, held_kind.name, taken, node.hand, context)
     for spot in [s for s in spots if not experience.rules_out(name, s)][:SPOTS]:
-        step = SkillStep("place", name, spot, chance, context.outcomes.duration("place", kind.name))
+        step = SkillStep("place", name, spot, chance, context.outcomes.duration("place", held_kind.name))
         where = {**node.where, name: Pose(spot.position, 1.0)}
         out.append((step, _Node(where, None, spot.position[:2], (*node.steps, step))))
     return out
@@ -181,7 +183,7 @@ def _wanted_spots(
     hand: np.ndarray,
     context: SkillContext,
 ) -> list[Spot]:
-    """Free spots, nearest and easiest to reach first, on the places that a goal wants the object at (or, for `not on`, anywhere else)."""
+    """Free spots, near and easy to reach first, where a goal wants the object (for `not on`: anywhere else)."""
     spots: list[Spot] = []
     scene = context.scene
     mine = [goal for goal in open_goals if goal.object == name and goal.places]
