@@ -17,7 +17,7 @@ from robotctl.simulation.bullet import BulletSimulator
 from robotctl.skills.context import SkillContext
 from robotctl.skills.executive import Executive
 from robotctl.skills.pick import pick
-from robotctl.skills.place import place
+from robotctl.skills.place import LOST, place
 from robotctl.skills.skill import Outcome, Phase
 from robotctl.state import TICK, State
 from robotctl.task_planning.spots import free_spots
@@ -98,10 +98,12 @@ class Exercise:
             displacement = float(np.linalg.norm(item.position - self._target))
             upright = matrix_from_quaternion(item.quaternion)[2, 2] > 0.9
             success = success and displacement < PLACED and bool(upright)
-        if outcome.tried:  # an attempt that found no posture teaches nothing about the skill
-            self.attempts.append(
-                SkillAttempt(self.skill, item.kind, outcome.features, success, state.time - self._since, displacement)
-            )
+        if self.skill == "place" and outcome.reason == LOST:
+            # The grasp did not hold: that is to be learned of the pick, not of the place.
+            self.attempts[-1] = replace(self.attempts[-1], success=False)
+        elif outcome.tried:  # an attempt that found no posture teaches nothing about the skill
+            duration = state.time - self._since
+            self.attempts.append(SkillAttempt(self.skill, item.kind, outcome.features, success, duration, displacement))
         if self.skill == "pick" and outcome.success:
             self._start("place", state)
         else:

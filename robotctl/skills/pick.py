@@ -13,6 +13,7 @@ from robotctl.state import State
 
 LIFT = 0.12  # [m]
 CLOSE_TIME = 0.5  # the fingers close at about 0.1 m/s and the grip settles [s]
+RESOLUTION = 0.02  # predicted probabilities closer than this count as equal
 CANDIDATES = 24  # how many of the likeliest grasps are tried for reachability
 
 
@@ -24,7 +25,7 @@ def ranked_grasps(name: str, state: State, context: SkillContext) -> list[tuple[
     for pose in grasp_poses(item, kind):
         seen = features(pose, item, kind, context.boxes, others)
         ranked.append((context.outcomes.success_probability("pick", kind.name, seen), pose, seen))
-    ranked.sort(key=lambda entry: -entry[0])
+    ranked.sort(key=lambda entry: -round(entry[0] / RESOLUTION))  # stable: what the kind suggests comes first
     return ranked
 
 

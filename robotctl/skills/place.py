@@ -14,6 +14,7 @@ from robotctl.skills.context import SkillContext
 from robotctl.skills.skill import Outcome, Phase, Story
 from robotctl.state import State
 
+LOST = "lost on the way"  # the reason given when the object slipped out of the hand
 ABOVE = 0.08  # the object comes down on its spot from this height [m]
 RELEASE_GAP = 0.004  # height above the surface at which the fingers open [m]
 RETREAT = 0.10  # [m]
@@ -83,7 +84,7 @@ def place(spot: Spot, state: State, context: SkillContext) -> Story:
     if not reached.ok:
         return Outcome(False, f"the carry was given up {reached.short()}", features=seen)
     if reached.state.robot.held is None:
-        return Outcome(False, "lost on the way", features=seen)
+        return Outcome(False, LOST, features=seen)
     reached = yield Phase("lower", ReachGoal(path.positions[1], path.rotation, at), 0.0, 0.006, 0.06, ignore=ignore)
     if not reached.ok:
         return Outcome(False, f"the spot was not reached, {reached.short()}", features=seen)

@@ -43,8 +43,8 @@ class Amount:
     play_steps: int
 
 
-FULL = Amount(people=400, play=150, skills=120, people_steps=8000, play_steps=6000)
-QUICK = Amount(people=120, play=45, skills=60, people_steps=2000, play_steps=3000)
+FULL = Amount(people=400, play=150, skills=300, people_steps=8000, play_steps=6000)
+QUICK = Amount(people=120, play=45, skills=110, people_steps=2000, play_steps=3000)
 
 
 @dataclass(frozen=True)
