@@ -1,0 +1,32 @@
+"""Every example runs."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+from robotctl.guardrails.load import find_guardrails, load_guardrails
+from robotctl.scene import load_scene
+from robotctl.task import load_task
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def test_another_objective_loads():
+    task = load_task(EXAMPLES / "only-the-cups.yaml")
+    assert task.scene.name == "kitchen"
+    assert task.objective[0].forall == {"cup"}
+
+
+def test_an_added_guardrail_file_only_tightens():
+    scene = load_scene("kitchen")
+    house = load_guardrails([find_guardrails("household")], scene)
+    both = load_guardrails([find_guardrails("household"), EXAMPLES / "gentle.yaml"], scene)
+    assert {g.header.id for g in house.guardrails} < {g.header.id for g in both.guardrails}
+    assert both.assumptions.human_speed["hand"] == 2.2
+    assert both.assumptions.human_speed["torso"] == house.assumptions.human_speed["torso"]
+
+
+def test_plan_one_motion(capsys):
+    runpy.run_path(str(EXAMPLES / "plan_one_motion.py"))
+    assert "solved" in capsys.readouterr().out
