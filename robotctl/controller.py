@@ -30,6 +30,7 @@ from robotctl.task_planning.mission import Mission
 from robotctl.world_model.composite import LearnedWorldModel
 
 STILL = 1e-3  # reference joint speed below which the robot stands [m/s, rad/s]
+LOOK = 0.4  # the robot looks this long before it counts what is there: single readings may be missing [s]
 WATCHFUL = 1.5  # a robot standing with a person this near is waiting, not stuck [m]
 
 
@@ -84,13 +85,13 @@ class Controller:
         self.replanner.warm_up()
 
     def begin(self, task: Task) -> None:
-        """Takes on a task; its goals are grounded at the first sight of the scene."""
+        """Takes on a task; its goals are grounded once the scene has been looked at."""
         self._task, self.mission = task, None
 
     def act(self, observation: Observation, brake: bool = False) -> Cycle:
         """The certified action for the coming tick. brake: come to rest, whatever the mission wants."""
         state = self.estimator.update(observation)
-        if self.mission is None and self._task is not None and state.objects:
+        if self.mission is None and self._task is not None and state.time >= LOOK:
             labels = {item.name: item.labels for item in state.objects}
             self.mission = Mission(ground(self._task, arrangement(state), labels), self.context)
         phase = self.mission.phase(state, self._waiting) if self.mission and not brake else None

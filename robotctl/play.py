@@ -60,7 +60,7 @@ class Exercise:
         self._since = 0.0
 
     def phase(self, state: State, waiting: bool) -> Phase | None:
-        if self.ended:
+        if self.ended or all(item.name != self._name for item in state.objects):
             return None
         if self._executive is None:
             self._start("pick", state)

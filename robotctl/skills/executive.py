@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
+from robotctl.robot import tcp_jacobian, tcp_pose
 from robotctl.skills.skill import Outcome, Phase, Reached, Story
 from robotctl.state import TICK, State
 
 STILL = 0.02  # reference joint speed below which the robot counts as standing [m/s, rad/s]
 STALL = 1.0  # standing this long near the goal ends a phase [s]
+STRAIN = 0.015  # the hand this far off its reference is pushing against something [m]
+LAG = 0.06  # the hand trails its reference by at most this [s]
 NEAR = 3.0  # "near" is this many tolerances
+
+
+def pushes(state: State) -> bool:
+    """Whether something keeps the hand from where its reference is: better to give up than to push harder."""
+    robot = state.robot
+    strain = float(np.linalg.norm(tcp_pose(robot.q)[0] - tcp_pose(robot.q_ref)[0]))
+    speed = float(np.linalg.norm(tcp_jacobian(robot.q_ref)[:3] @ robot.dq_ref))
+    return strain > STRAIN + LAG * speed
 
 
 class Executive:
@@ -45,6 +56,8 @@ class Executive:
     def _judge(self, phase: Phase, state: State, waiting: bool) -> bool | None:
         """True when reached, False when given up, None while under way."""
         distance, angle = phase.error(state.robot.q)
+        if pushes(state):
+            return False
         standing = bool(np.all(np.abs(state.robot.dq_ref) < STILL))
         within = distance <= phase.position_tolerance and angle <= phase.angle_tolerance
         if within and (standing or phase.passing):

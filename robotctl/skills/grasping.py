@@ -13,7 +13,7 @@ from robotctl.scene import Box, Grasp, ObjectKind
 from robotctl.state import ObjectState
 
 TURNS = 12  # a symmetric grasp is tried at this many angles about the object's axis
-DEPTHS = (0.0, -0.006, -0.012)  # how much farther along the approach the fingers close than the kind suggests [m]
+DEPTHS = (0.0, -0.006, -0.012, -0.018)  # how much farther along the approach the fingers close than suggested [m]
 SHIFTS = {"handle": (0.0, -0.03, 0.03)}  # along the object's x axis [m]
 PRE_GRASP = 0.10  # the hand comes from this far along the approach direction [m]
 

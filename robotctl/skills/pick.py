@@ -13,7 +13,7 @@ from robotctl.state import State
 
 LIFT = 0.12  # [m]
 CLOSE_TIME = 0.5  # the fingers close at about 0.1 m/s and the grip settles [s]
-RESOLUTION = 0.02  # predicted probabilities closer than this count as equal
+RESOLUTION = 0.05  # predicted probabilities closer than this count as equal
 CANDIDATES = 24  # how many of the likeliest grasps are tried for reachability
 
 

@@ -44,7 +44,7 @@ class Amount:
 
 
 FULL = Amount(people=400, play=150, skills=300, people_steps=8000, play_steps=6000)
-QUICK = Amount(people=120, play=45, skills=110, people_steps=2000, play_steps=3000)
+QUICK = Amount(people=120, play=45, skills=160, people_steps=2000, play_steps=3000)
 
 
 @dataclass(frozen=True)
