@@ -23,10 +23,11 @@ from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
+from robotctl.objectives.hand_path import HandPath
 from robotctl.objectives.reach import ReachGoal
 from robotctl.planning import seeds
 from robotctl.planning.cost import ReachCost
-from robotctl.planning.inverse_kinematics import Target, solve, turned
+from robotctl.planning.inverse_kinematics import solve, turned
 from robotctl.planning.kernels import forward_batch
 from robotctl.planning.plan import Plan, Status
 from robotctl.planning.rows import ALLOWED, BOX, STOP, TILT, evaluate, linearise
@@ -449,7 +450,7 @@ def test_it_drives_and_turns_around() -> None:
     """1 m and 180 degrees, from the table to the counter, in about 3 s."""
     q = np.array([0.3, 0.35, -np.pi / 2, *HOME[3:]])
     position = np.array([-0.5, 1.68, 1.0])
-    targets = [Target((position,), r) for r in turned(DOWN, np.linspace(0.0, 2 * np.pi, 12, endpoint=False))]
+    targets = [HandPath((position,), r) for r in turned(DOWN, np.linspace(0.0, 2 * np.pi, 12, endpoint=False))]
     best = solve(RobotModel(), boxes_of(KITCHEN), targets, q, np.random.default_rng(0))[0]
     goal = ReachGoal(position, targets[best.index].rotation, best.q[0])
     run = close_loop(optimizer(), goal, 4.5, q)
@@ -462,7 +463,7 @@ def test_it_drives_and_turns_around() -> None:
 def test_a_short_descent_is_straight_and_quick() -> None:
     position, rotation = tcp_pose(REACHING)
     below = position - [0.0, 0.0, 0.12]
-    targets = [Target((position, below), rotation)]
+    targets = [HandPath((position, below), rotation)]
     candidate = solve(RobotModel(), boxes_of(KITCHEN), targets, REACHING, np.random.default_rng(0))[0]
     goal = ReachGoal(below, rotation, candidate.q[1])
     run = close_loop(optimizer(), goal, 2.0, candidate.q[0])
@@ -668,7 +669,7 @@ def test_inverse_kinematics_reaches_without_touching() -> None:
     for position in ((0.3, -0.35, 0.82), (0.8, -0.4, 0.8), (0.45, 1.72, 0.92)):
         above = np.add(position, (0.0, 0.0, 0.1))
         targets = [
-            Target((above, np.array(position)), rotation)
+            HandPath((above, np.array(position)), rotation)
             for rotation in turned(DOWN, np.linspace(0.0, 2 * np.pi, 12, endpoint=False))
         ]
         found = solve(RobotModel(), boxes, targets, START, np.random.default_rng(1))
@@ -691,5 +692,5 @@ def test_inverse_kinematics_reaches_without_touching() -> None:
 
 
 def test_inverse_kinematics_gives_up_on_what_is_out_of_reach() -> None:
-    target = Target((np.array([0.3, -0.3, 2.5]),), DOWN)
+    target = HandPath((np.array([0.3, -0.3, 2.5]),), DOWN)
     assert solve(RobotModel(), boxes_of(KITCHEN), [target], START, np.random.default_rng(0)) == []

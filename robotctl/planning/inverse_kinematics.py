@@ -12,13 +12,13 @@ one after the other from the same base placement.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
 from robotctl.guardrails.clearance import Boxes
 from robotctl.guardrails.guardrail import parts
+from robotctl.objectives.hand_path import HandPath, Posture
 from robotctl.planning.kernels import cross, frames
 from robotctl.planning.rows import Balls, Body, Motion, Pairs, People, Rules, Solids, Tightening, Tilt, evaluate
 from robotctl.planning.tables import self_pairs
@@ -34,23 +34,6 @@ REACH = (0.35, 0.80)  # horizontal distance of a base placement to the target [m
 WEIGHT_TRAVEL, WEIGHT_FOLLOW = 0.05, 0.0  # mobility of the base in least squares, first and further positions
 ITERATIONS, FOLLOW_ITERATIONS = 40, 25
 POSITION_TOLERANCE, ANGLE_TOLERANCE = 5e-4, 3e-3  # [m], [rad]
-
-
-@dataclass(frozen=True)
-class Target:
-    """TCP positions to be reached in turn with one rotation of the hand."""
-
-    positions: tuple[np.ndarray, ...]  # each (3,) [m]
-    rotation: np.ndarray  # (3, 3) world from hand
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Joints that reach a target."""
-
-    index: int  # of the target
-    q: tuple[np.ndarray, ...]  # (10,) for each of its positions
-    cost: float  # travel time from the start plus discomfort, about seconds
 
 
 @njit(cache=True)
@@ -190,12 +173,12 @@ class _Collision:
 def solve(
     robot: RobotModel,
     boxes: Boxes,
-    targets: Sequence[Target],
+    targets: Sequence[HandPath],
     q_start: np.ndarray,
     generator: np.random.Generator,
     obstacles: np.ndarray | None = None,
     tries: int = 192,
-) -> list[Candidate]:
+) -> list[Posture]:
     """Ways to reach any of the targets, best first; empty if none was found.
 
     boxes: furniture; obstacles: spheres (n, 4) x y z r [m] of other objects; tries: starts over all targets.
@@ -228,7 +211,7 @@ def solve(
             gap = np.minimum(gap, here)
         path.append(q)
     candidates = [
-        Candidate(
+        Posture(
             int(which[i]),
             tuple(step[i].copy() for step in path[: len(targets[which[i]].positions)]),
             float(travel(q_start, path[0][i]) + discomfort(path[0][i], gap[i])),
@@ -261,7 +244,7 @@ def turned(rotation: np.ndarray, angles: np.ndarray) -> list[np.ndarray]:
 
 
 def _starts(
-    targets: Sequence[Target], q_start: np.ndarray, generator: np.random.Generator, collision: _Collision, tries: int
+    targets: Sequence[HandPath], q_start: np.ndarray, generator: np.random.Generator, collision: _Collision, tries: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which target (n,) and starting joints (n, 10): a third from the present base, the rest placed around."""
     which = np.arange(tries) % len(targets)

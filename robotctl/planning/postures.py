@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from robotctl.objectives.hand_path import HandPath, Posture
-from robotctl.planning.inverse_kinematics import Target, solve
+from robotctl.planning.inverse_kinematics import solve
 from robotctl.planning.tables import boxes_of
 from robotctl.robot import RobotModel
 from robotctl.scene import Box
@@ -25,9 +25,8 @@ class PostureSearch:
 
     def find(self, paths: Sequence[HandPath], q: np.ndarray, robot: RobotModel, obstacles: np.ndarray) -> list[Posture]:
         """The cheapest posture of every reachable path from joints q (10,), best first."""
-        targets = [Target(path.positions, path.rotation) for path in paths]
-        tries = max(TRIES, TRIES_EACH * len(targets))
+        tries = max(TRIES, TRIES_EACH * len(paths))
         best: dict[int, Posture] = {}
-        for candidate in solve(robot, self._boxes, targets, q, self._generator, obstacles, tries):
-            best.setdefault(candidate.index, Posture(candidate.index, candidate.q, candidate.cost))
+        for posture in solve(robot, self._boxes, paths, q, self._generator, obstacles, tries):
+            best.setdefault(posture.index, posture)
         return list(best.values())
