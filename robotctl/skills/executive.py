@@ -10,6 +10,7 @@ from robotctl.state import TICK, State
 
 STILL = 0.02  # reference joint speed below which the robot counts as standing [m/s, rad/s]
 STALL = 1.0  # standing this long near the goal ends a phase [s]
+PUSHING = 0.25  # pushing this long ends a phase [s]
 STRAIN = 0.015  # the hand this far off its reference is pushing against something [m]
 LAG = 0.06  # the hand trails its reference by at most this [s]
 NEAR = 3.0  # "near" is this many tolerances
@@ -34,6 +35,7 @@ class Executive:
         self._moving = 0.0  # time spent moving in this phase [s]
         self._standing = 0.0  # time spent standing in this phase since it last moved [s]
         self._held = 0.0  # time spent within tolerance [s]
+        self._pushing = 0.0  # time spent pushing against something [s]
 
     @property
     def phase(self) -> Phase | None:
@@ -56,7 +58,8 @@ class Executive:
     def _judge(self, phase: Phase, state: State, waiting: bool) -> bool | None:
         """True when reached, False when given up, None while under way."""
         distance, angle = phase.error(state.robot.q)
-        if pushes(state):
+        self._pushing = self._pushing + TICK if pushes(state) and not phase.frees else 0.0
+        if self._pushing > PUSHING:
             return False
         standing = bool(np.all(np.abs(state.robot.dq_ref) < STILL))
         within = distance <= phase.position_tolerance and angle <= phase.angle_tolerance
@@ -74,7 +77,7 @@ class Executive:
         return False if self._moving > phase.patience else None
 
     def _next(self, reached: Reached | None) -> None:
-        self._moving = self._standing = self._held = 0.0
+        self._moving = self._standing = self._held = self._pushing = 0.0
         try:
             self._phase = next(self._story) if reached is None else self._story.send(reached)
         except StopIteration as end:

@@ -13,7 +13,8 @@ from robotctl.state import State
 
 LIFT = 0.12  # [m]
 CLOSE_TIME = 0.5  # the fingers close at about 0.1 m/s and the grip settles [s]
-RESOLUTION = 0.05  # predicted probabilities closer than this count as equal
+SUGGESTED = 0.1  # another grasp than the kind suggests must be likelier to succeed by this much
+ALIGNED = 0.006  # the hand is this well above the grasp before it descends: the fingers must straddle a wall [m]
 CANDIDATES = 24  # how many of the likeliest grasps are tried for reachability
 
 
@@ -25,8 +26,13 @@ def ranked_grasps(name: str, state: State, context: SkillContext) -> list[tuple[
     for pose in grasp_poses(item, kind):
         seen = features(pose, item, kind, context.boxes, others)
         ranked.append((context.outcomes.success_probability("pick", kind.name, seen), pose, seen))
-    ranked.sort(key=lambda entry: -round(entry[0] / RESOLUTION))  # stable: what the kind suggests comes first
+    ranked.sort(key=lambda entry: -worth(entry[0], entry[1]))
     return ranked
+
+
+def worth(probability: float, pose: GraspPose) -> float:
+    """What a grasp is chosen by: its chance, and a bonus if it is the one that the kind suggests."""
+    return probability + (SUGGESTED if pose.depth == pose.shift == 0.0 else 0.0)
 
 
 def pick(name: str, state: State, context: SkillContext) -> Story:
@@ -39,13 +45,13 @@ def pick(name: str, state: State, context: SkillContext) -> Story:
     if not postures:
         return Outcome(False, "no grasp is in reach", tried=False)
     # A second of travel is worth a percent of success: failing costs far more than driving.
-    best = min(postures, key=lambda posture: 0.01 * posture.cost - ranked[posture.index][0])
+    best = min(postures, key=lambda posture: 0.01 * posture.cost - worth(*ranked[posture.index][:2]))
     _, pose, seen = ranked[best.index]
     before, at, after = best.q
     opening = pose.grasp.opening
 
     reached = yield Phase(
-        "approach", ReachGoal(pose.before, pose.rotation, before), opening, 0.02, 0.1, passing=True, patience=20.0
+        "approach", ReachGoal(pose.before, pose.rotation, before), opening, ALIGNED, 0.06, passing=True, patience=20.0
     )
     if not reached.ok:
         return Outcome(False, f"the approach was given up {reached.short()}", features=seen)
@@ -57,7 +63,10 @@ def pick(name: str, state: State, context: SkillContext) -> Story:
         "descend", ReachGoal(pose.position + moved, pose.rotation, at), opening, 0.005, 0.06, ignore=ignore
     )
     if not reached.ok:
-        return Outcome(False, f"the grasp was not reached, {reached.short()}", features=seen)
+        short = reached.short()
+        away = ReachGoal(pose.before + moved, pose.rotation, before)
+        yield Phase("back off", away, opening, 0.03, 0.2, passing=True, patience=4.0, frees=True, ignore=ignore)
+        return Outcome(False, f"the grasp was not reached, {short}", features=seen)
     reached = yield Phase("close", None, 0.0, hold=CLOSE_TIME, ignore=ignore)
     raised = ReachGoal(pose.position + moved + lift, pose.rotation, after)
     reached = yield Phase("lift", raised, 0.0, 0.03, 0.2, passing=True, ignore=ignore)

@@ -87,7 +87,10 @@ def place(spot: Spot, state: State, context: SkillContext) -> Story:
         return Outcome(False, LOST, features=seen)
     reached = yield Phase("lower", ReachGoal(path.positions[1], path.rotation, at), 0.0, 0.006, 0.06, ignore=ignore)
     if not reached.ok:
-        return Outcome(False, f"the spot was not reached, {reached.short()}", features=seen)
+        short = reached.short()
+        back = ReachGoal(path.positions[0], path.rotation, above)
+        yield Phase("back off", back, 0.0, 0.03, 0.2, passing=True, patience=4.0, frees=True, ignore=ignore)
+        return Outcome(False, f"the spot was not reached, {short}", features=seen)
     opening = min(reached.state.robot.opening + RELEASE_OPENING, STROKE)
     reached = yield Phase("open", None, opening, hold=OPEN_TIME, ignore=ignore)
     reached = yield Phase(

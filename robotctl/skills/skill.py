@@ -28,6 +28,7 @@ class Phase:
     hold: float = 0.0  # how long to stay once reached [s]
     patience: float = 15.0  # moving time after which the phase is given up [s]
     passing: bool = False  # reached as soon as within tolerance, moving or not
+    frees: bool = False  # leaves a contact: pushing against something at first is no reason to give up
     ignore: frozenset[str] = frozenset()  # objects the hand may come close to
 
     def error(self, q: np.ndarray) -> tuple[float, float]:
