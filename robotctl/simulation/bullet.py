@@ -436,7 +436,7 @@ class BulletSimulator:
     def _wake_near_people(self) -> None:
         """A person moves without mass and velocity, which does not wake a resting object by itself.
 
-        Only what did not move at all is woken: the engine forgets its contacts with it, which shakes a grip.
+        Only what did not move and is not held is woken: the engine forgets its contacts with it, which shakes a grip.
         """
         if not self._people or not self._objects or self._truth is None:
             return
@@ -445,6 +445,8 @@ class BulletSimulator:
         gap = np.linalg.norm(self._keypoints.reshape(-1, 1, 3) - position, axis=2).min(axis=0)
         asleep = np.all(truth.object_position == position, axis=(0, 2))
         asleep &= np.all(truth.object_quaternion == truth.object_quaternion[-1], axis=(0, 2))
+        touched = {contact.other for contact in truth.contacts}  # what is held may be perfectly still, yet awake
+        asleep &= [name not in touched for name in truth.object_names]
         for i in np.flatnonzero((gap < WAKE_DISTANCE) & asleep):
             p.changeDynamics(
                 self._objects[i].id, -1, activationState=p.ACTIVATION_STATE_WAKE_UP, physicsClientId=self._client
