@@ -118,9 +118,10 @@ def table(answer: dict[str, Any]) -> Iterator[Any]:
     from robotctl.cli.report import number, plural, safe
 
     grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    grid.add_column("arm", no_wrap=True)
+    widest = max((len(arm["name"]) for arm in answer["arms"]), default=0)
+    grid.add_column("arm", no_wrap=True, min_width=widest)
     for title in COLUMNS:
-        grid.add_column(title, justify="right", no_wrap=True)
+        grid.add_column(title, justify="right")  # folds on a narrow terminal rather than losing figures
     for arm in answer["arms"]:
         n = max(1, arm["episodes"] - arm["failed"])
         violated = "red" if arm["episodes_violating"] else "green"
