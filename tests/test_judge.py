@@ -18,7 +18,7 @@ from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
 from robotctl.judge import Judge
-from robotctl.judge.judge import WINDOW, machine
+from robotctl.judge.judge import machine
 from robotctl.robot import HAND, HOME, Q_MAX, T_LINK7_HAND, forward, tcp_pose
 from robotctl.scene import Item, ObjectKind, Place, Scene, scenes_folder
 from robotctl.simulation.bullet import BulletSimulator
@@ -400,7 +400,7 @@ def test_nothing_is_hidden_by_the_broad_phase():
         truth = tick(n, lambda t: a + b * t, person=lambda t: ball)
         judge.observe(truth)
         pose = machine.poses(truth.q, truth.opening)
-        since = np.maximum(truth.time - WINDOW * DT, DT)  # the first step there is
+        since = np.maximum(truth.time - DT, DT)  # the first step there is
         before = a + b * since[:, None]
         span = np.maximum(truth.time - since, DT)[:, None]
         earlier = machine.poses(before, truth.opening)

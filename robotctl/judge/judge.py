@@ -40,9 +40,6 @@ from robotctl.state import Truth
 from robotctl.task import Task
 
 REST = 0.02  # [m/s]
-# Speed is displacement over this many steps (21 ms), at every step: an object in the grip may jump by a millimetre or
-# two within one step while the contact is solved, which is no speed.
-WINDOW = 5
 STEP = 1.0 / 240.0  # [s] length of the first step, which has none before it
 
 
@@ -91,7 +88,7 @@ class Judge:
         self._monitor.people(tick.dt, truth.keypoints)
         marks = landmarks(tick.pose)
         before = landmarks(tick.before)
-        moved = np.sqrt(((marks - before) ** 2).sum(axis=-1)).max(axis=1) / tick.span
+        moved = np.sqrt(((marks - before) ** 2).sum(axis=-1)).max(axis=1) / tick.dt
         self._moving += float(tick.dt[moved >= REST].sum())
         if reference is not None:
             self._monitor.tracking(tick.dt, marks, reference)
@@ -143,7 +140,7 @@ class Judge:
         steps, people = truth.keypoints.shape[:2]
         b = tick.bodies
         margin, distance, touch = against_people(
-            tick.pose, tick.before, tick.span, REST, b.points, b.point_first, b.patch_center, b.patch_radius,
+            tick.pose, tick.before, tick.dt, REST, b.points, b.point_first, b.patch_center, b.patch_radius,
             b.patch_first, b.center, b.radius, b.blade, b.has_blade,
             np.ascontiguousarray(truth.keypoints[:, :, CAPSULE_A].reshape(steps, -1, 3)),
             np.ascontiguousarray(truth.keypoints[:, :, CAPSULE_B].reshape(steps, -1, 3)),
@@ -158,7 +155,7 @@ class Judge:
 
 
 class Tick:
-    """One tick of truth, prepared: poses of all bodies now and WINDOW steps earlier, and what is held."""
+    """One tick of truth, prepared: poses of all bodies now and one step earlier, and what is held."""
 
     def __init__(
         self,
@@ -170,23 +167,20 @@ class Tick:
     ) -> None:
         self.truth = truth
         past = truth if last is None else last
-        kept = 0 if last is None else min(WINDOW, len(last.time))
-        steps = np.arange(len(truth.time))
 
-        def earlier(values: str, by: int) -> np.ndarray:
-            """The same quantity `by` steps before each step, as far as it is known."""
-            known = np.concatenate([getattr(past, values)[len(past.time) - kept :], getattr(truth, values)])
-            return known[np.maximum(kept + steps - by, 0)]
+        def earlier(values: str) -> np.ndarray:
+            """The same quantity one step before each step; the first step of an episode has none before it."""
+            now = getattr(truth, values)
+            return np.concatenate([getattr(past, values)[:1] if last is None else getattr(past, values)[-1:], now[:-1]])
 
-        self.dt = np.maximum(truth.time - earlier("time", 1), STEP)
-        self.span = np.maximum(truth.time - earlier("time", WINDOW), STEP)
-        self.q_before = earlier("q", WINDOW)
+        self.dt = np.maximum(truth.time - earlier("time"), STEP)
+        self.q_before = earlier("q")
         opening = np.ascontiguousarray(truth.opening)
         self.pose = machine.poses(np.ascontiguousarray(truth.q), opening)
         self.before = machine.poses(np.ascontiguousarray(self.q_before), opening)
-        self._started = earlier("object_position", 1)[0], earlier("object_quaternion", 1)[0]
+        self._started = earlier("object_position")[0], earlier("object_quaternion")[0]
         self.held = grip.update(
-            machine.poses(np.ascontiguousarray(earlier("q", 1)[:1]), opening[:1])[0, machine.HAND],
+            machine.poses(np.ascontiguousarray(earlier("q")[:1]), opening[:1])[0, machine.HAND],
             self.pose[-1, machine.HAND],
             float(opening[-1]),
             truth.object_names,
@@ -201,7 +195,7 @@ class Tick:
             now = _poses(truth.object_position[:, i], truth.object_quaternion[:, i])
             self.tilt_axis = now[:, 2, 2]
             self.pose = np.concatenate([self.pose, now[:, None]], axis=1)
-            then = _poses(earlier("object_position", WINDOW)[:, i], earlier("object_quaternion", WINDOW)[:, i])
+            then = _poses(earlier("object_position")[:, i], earlier("object_quaternion")[:, i])
             self.before = np.concatenate([self.before, then[:, None]], axis=1)
 
     def concerns(self, rule: Guardrail) -> bool:
@@ -264,7 +258,7 @@ def _speed(rule: Speed, tick: Tick, ceiling: float) -> np.ndarray:
     b = tick.bodies
     floor = min(rule.v_max, rule.v_max - ceiling) if np.isfinite(ceiling) else 0.0
     fastest = fastest_point(
-        tick.pose, tick.before, tick.span, b.points, b.point_first, b.patch_center, b.patch_radius, b.patch_first,
+        tick.pose, tick.before, tick.dt, b.points, b.point_first, b.patch_center, b.patch_radius, b.patch_first,
         b.center, b.radius, floor,
     )  # fmt: skip
     return rule.v_max - fastest
@@ -273,7 +267,7 @@ def _speed(rule: Speed, tick: Tick, ceiling: float) -> np.ndarray:
 def _joint_limits(rule: JointLimits, tick: Tick, ceiling: float) -> np.ndarray:
     """Positions and measured speeds, each as a share of its range. Accelerations are limits of the command."""
     q = tick.truth.q
-    speed = np.abs(q - tick.q_before) / tick.span[:, None]
+    speed = np.abs(q - tick.q_before) / tick.dt[:, None]
     span = machine.HIGH - machine.LOW
     slack = np.minimum(np.minimum(q - machine.LOW, machine.HIGH - q) / span, rule.fraction - speed / machine.FASTEST)
     return slack.min(axis=1)

@@ -52,17 +52,20 @@ ARM_JOINTS = (
     ((HALF_PI, 0, 0, 0), (-0.0175, 3.7525), 12, 2.61),
     ((HALF_PI, 0.088, 0, 0), (-2.8973, 2.8973), 12, 2.61),
 )
-# The finger's hull as three boxes (centre, size): the flat pad that grips, the sloping middle, the carriage.
+# The finger's hull as three boxes (centre, size): the tip behind its pad, the sloping middle, the carriage.
 FINGER_BOXES = (
-    ((0.0, 0.007, 0.045), (0.0175, 0.014, 0.0176)),
+    ((0.0, 0.008, 0.045), (0.0175, 0.012, 0.0176)),
     ((0.0, 0.0145, 0.027), (0.019, 0.013, 0.020)),
     ((0.0, 0.0145, 0.0095), (0.0208, 0.0238, 0.019)),
 )
-# Rubber pads: held by the friction cone alone, a 0.2 kg cup slips from 2 N of grip (0.5 * 2 * 2 N < 0.2 kg * g) and is
-# held by 4 N. They give by 35 N / 30 kN/m = 1.2 mm. Between rigid pads the engine's contact points change places under
-# full load, and what is held jumps by a millimetre in one step; its solver leaves a creep of 1 mm/s as well, against
+# A pad stands 2 mm out of the finger and ends 1.3 mm above its tip: what the finger comes down on meets something hard.
+PAD_BOX = ((0.0, 0.003, 0.0445), (0.0165, 0.006, 0.016))
+RIGID = '    <contact><lateral_friction value="1.0"/><spinning_friction value="0.006"/></contact>'
+# Rubber: held by the friction cone alone, a 0.2 kg cup slips from 2 N of grip (0.5 * 2 * 2 N < 0.2 kg * g) and is held
+# by 4 N. It gives by 35 N / 30 kN/m = 1.2 mm. Between rigid pads the engine's contact points change places under full
+# load, and what is held jumps by a millimetre in one step; its solver leaves a creep of 1 mm/s as well, against
 # 0.1 mm/s between soft ones. PyBullet's friction anchors would take that out too, but they glue what is let go.
-PADS = (
+RUBBER = (
     '    <contact><lateral_friction value="1.0"/><spinning_friction value="0.006"/>'
     '<stiffness value="30000"/><damping value="30"/></contact>'
 )
@@ -132,7 +135,11 @@ def hand() -> tuple[list[str], list[str]]:
         turn = origin((0, 0, 0), (0.0, 0.0, 0.0 if sign > 0 else np.pi))
         visual = f'    <visual>{turn}<geometry><mesh filename="{FRANKA}/visual/finger.obj"/></geometry></visual>'
         shapes = [f"    <collision>{box_shape((x, sign * y, z), size)}</collision>" for (x, y, z), size in FINGER_BOXES]
-        links.append(arm_link(name, (mass, (cx, sign * cy, cz), tensor), [PADS, visual, *shapes]))
+        links.append(arm_link(name, (mass, (cx, sign * cy, cz), tensor), [RIGID, visual, *shapes]))
+        (x, y, z), size = PAD_BOX
+        pad = [RUBBER, f"    <collision>{box_shape((x, sign * y, z), size)}</collision>"]
+        links.append(arm_link(f"panda_{side}pad", (0.005, (x, sign * y, z), (1e-6, 1e-6, 1e-6, 0.0, 0.0, 0.0)), pad))
+        joints.append(joint(f"panda_{side}pad_joint", "fixed", name, f"panda_{side}pad", origin((0, 0, 0))))
         at, axis = origin((0, 0, 0.0584)), f"0 {sign} 0"
         joints.append(joint(f"panda_finger_joint{number}", "prismatic", "panda_hand", name, at, axis, limit))
     return links, joints
