@@ -113,11 +113,14 @@ class Sagging(KinematicModel):
     """Joints trail their reference and sag with the arm's reach, as a learned residual would say."""
 
     def residual(self, q, dq, ddq, state):
-        sag = np.zeros((10, 10))
-        sag[4, 4], sag[6, 6], sag[6, 4] = 0.03, 0.02, 0.015
-        trail = -0.02 * np.eye(10)
-        by_q, by_dq = np.tile(sag, (len(q), 1, 1)), np.tile(trail, (len(q), 1, 1))
-        return q @ sag.T + dq @ trail.T, np.zeros_like(dq), by_q, by_dq
+        return q @ SAG.T + dq @ TRAIL.T, np.zeros_like(dq)
+
+    def residual_jacobians(self, q, dq, ddq, state):
+        return np.tile(SAG, (len(q), 1, 1)), np.tile(TRAIL, (len(q), 1, 1))
+
+
+SAG, TRAIL = np.zeros((10, 10)), -0.02 * np.eye(10)
+SAG[4, 4], SAG[6, 6], SAG[6, 4] = 0.03, 0.02, 0.015
 
 
 @cache

@@ -29,7 +29,7 @@ seeds. All budgets count iterations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,7 +60,8 @@ STEPS = (0.5, 0.25, 0.1, 0.03)
 WATCHDOG = 1.0  # violation [m, m/s] beyond which a full step is not worth a second look
 ARMIJO = 1e-3
 REAL_TIME_ITERATIONS = 3
-PROBE_ITERATIONS = 2  # of each seed
+FIRST_ITERATIONS = 6  # of the seed that looks best
+PROBE_ITERATIONS = 2  # of each of the others, if that does not get there
 FINISH_ITERATIONS = 8  # of the best seeds
 FINALISTS = 2
 CONVERGED = (1e-4, 3e-3)  # predicted decrease of the merit, absolute and relative
@@ -134,10 +135,11 @@ class _Problem:
         cost: ReachCost,
         limits: _Limits,
         qp: StageQP,
+        free: np.ndarray,
         dt: float,
     ) -> None:
         self.model, self.state, self.rules, self.tight = model, state, rules, tight
-        self.cost, self.limits, self.qp, self.dt = cost, limits, qp, dt
+        self.cost, self.limits, self.qp, self.free, self.dt = cost, limits, qp, free, dt
         self.q0, self.dq0 = state.robot.q_ref, state.robot.dq_ref
         self.iterations = 0
         self.no_multipliers = np.zeros((len(tight.position), len(rules.body.radius)))
@@ -145,7 +147,7 @@ class _Problem:
     def evaluate(self, u: np.ndarray, multipliers: np.ndarray | None = None) -> _Iterate:
         """Everything along the motion of u."""
         q, dq = integrate(self.q0, self.dq0, u, self.dt)
-        delta_q, delta_dq, _, _ = self.model.residual(q, dq, np.concatenate([u, u[-1:]]), self.state)
+        delta_q, delta_dq = self.model.residual(q, dq, np.concatenate([u, u[-1:]]), self.state)
         rows = evaluate(q + delta_q, dq, self.rules, self.tight, KEEP)
         return _Iterate(u, q, dq, delta_q, delta_dq, rows, self.no_multipliers if multipliers is None else multipliers)
 
@@ -190,7 +192,7 @@ class _Problem:
         """The QP's step du (H, 10), multipliers, and the decrease of the merit it promises; None if it failed."""
         self.iterations += 1
         ddq = np.concatenate([it.u, it.u[-1:]])
-        _, _, by_q, by_dq = self.model.residual(it.q, it.dq, ddq, self.state)
+        by_q, by_dq = self.model.residual_jacobians(it.q, it.dq, ddq, self.state)
         chain = None
         if by_q.any() or by_dq.any():
             chain = np.concatenate([by_q + np.eye(10), by_dq], axis=2)[1:]
@@ -198,17 +200,19 @@ class _Problem:
         expansion.hessian[:, 10:, 10:] += speed_curvature(it.q_real, it.dq, self.rules.body, it.multipliers)[1:]
         rows = linearise(it.q_real, it.dq, self.rules, self.tight, it.rows)[1:]
         if chain is not None:
-            through = np.einsum("hgki,hij->hgkj", rows[..., :10], chain)
-            through[..., 10:] += rows[..., 10:]
-            rows = through
+            by_speed = rows[..., 10:]
+            rows = (rows[..., :10].reshape(len(chain), -1, 10) @ chain).reshape(rows.shape)
+            rows[..., 10:] += by_speed
         values = np.where(it.rows.row[1:, :, :, 0] >= 0, it.rows.value[1:] - BACKOFF[:, None], np.inf)
+        free, both = self.free, np.concatenate([self.free, 10 + self.free])
         solution = self.qp.solve(
-            expansion.hessian, expansion.gradient, EFFORT_WEIGHT, it.u, rows, values,
-            self._control_bounds(it), self._state_bounds(it, trust), PENALTY,
+            expansion.hessian[:, both[:, None], both], expansion.gradient[:, both], EFFORT_WEIGHT[free], it.u[:, free],
+            rows[..., both], values, self._control_bounds(it), self._state_bounds(it, trust), PENALTY,
         )  # fmt: skip
         if solution is None:
             return None
-        du, slack, row_multipliers = solution
+        du, (step, slack, row_multipliers) = np.zeros_like(it.u), solution
+        du[:, free] = step
         multipliers = np.zeros_like(it.multipliers)
         kind, sphere = it.rows.row[1:, MOTION, :, 0], it.rows.row[1:, MOTION, :, 1]
         knot, i = np.nonzero((kind == ALLOWED) & (row_multipliers[:, MOTION] > 1e-3))
@@ -229,7 +233,8 @@ class _Problem:
         return -float((expansion.gradient * dx).sum() + 0.5 * curvature + effort)
 
     def _control_bounds(self, it: _Iterate) -> tuple[np.ndarray, np.ndarray]:
-        return -self.limits.acceleration - it.u, self.limits.acceleration - it.u
+        u, most = it.u[:, self.free], self.limits.acceleration[self.free]
+        return -most - u, most - u
 
     def _state_bounds(self, it: _Iterate, trust: float) -> tuple[np.ndarray, np.ndarray]:
         """Bounds on the change of q and dq at knots 1..H; the quickest brake is always within."""
@@ -242,9 +247,10 @@ class _Problem:
         change = SPEED_TRUST * trust * DQ_MAX
         slow = np.minimum(np.maximum(-speed, dq - change), limits.brake_dq)
         fast = np.maximum(np.minimum(speed, dq + change), limits.brake_dq)
+        free = self.free
         return (
-            np.concatenate([low - q - tiny, slow - dq - tiny], axis=1),
-            np.concatenate([high - q + tiny, fast - dq + tiny], axis=1),
+            np.concatenate([(low - q)[:, free], (slow - dq)[:, free]], axis=1) - tiny,
+            np.concatenate([(high - q)[:, free], (fast - dq)[:, free]], axis=1) + tiny,
         )
 
 
@@ -259,13 +265,16 @@ class TrajectoryOptimizer:
         boxes: Sequence[Solid],
         horizon: int = HORIZON,
         dt: float = MODEL_STEP,
+        joints: Sequence[int] = range(10),
     ) -> None:
+        """joints: those that may move; the others stay where they are (3..9: a bolted-down arm)."""
         self._guardrails = tuple(guardrails)
         self._model = model
         self._assumptions = assumptions
         self._boxes = boxes_of(boxes)
         self._horizon, self._dt = horizon, dt
-        self._qp = StageQP(horizon, KEEP, dt)
+        self._free = np.array(joints)
+        self._qp = StageQP(horizon, KEEP, dt, len(self._free))
         self._times = dt * np.arange(horizon + 1)
 
     def plan(
@@ -305,10 +314,14 @@ class TrajectoryOptimizer:
             high=limits.high,
             position_bound=float(tight.position.max()),
         )
+        if goal.q is not None and len(self._free) < len(state.robot.q_ref):
+            guide = state.robot.q_ref.copy()
+            guide[self._free] = np.asarray(goal.q, float)[self._free]
+            goal = replace(goal, q=guide)
         at = [state.robot.q_ref] + ([] if goal.q is None else [np.asarray(goal.q, float)])
         rules, names = build(guardrails, robot, around, at)
         cost = ReachCost(goal, self._horizon)
-        problem = _Problem(self._model, state, rules, tight, cost, limits, self._qp, self._dt)
+        problem = _Problem(self._model, state, rules, tight, cost, limits, self._qp, self._free, self._dt)
         if guess is None or guess.trajectory is None:
             best, seed, converged = self._cold(problem, goal)
         else:
@@ -386,14 +399,20 @@ class TrajectoryOptimizer:
         return it, seed, converged
 
     def _cold(self, problem: _Problem, goal: ReachGoal) -> tuple[_Iterate, str, bool]:
-        """A few iterations from every seed, the best of them carried on."""
+        """The most promising seed, if it gets there; else a few iterations from every seed, the best carried on."""
         starts = [("brake", problem.evaluate(problem.limits.brake_u))]
         if goal.q is not None:
             ways = seeds.seed_paths(
                 problem.q0, np.asarray(goal.q, float), problem.limits.speed, self._horizon, self._dt
             )
             starts += [(name, self._track(problem, self._in_time(problem, path))) for name, path in ways]
-        probed = [(name, *self._iterate(problem, it, PROBE_ITERATIONS)) for name, it in starts]
+        starts.sort(key=lambda entry: self._score(problem, entry[1]))
+        name, it = starts[0]
+        it, converged = self._iterate(problem, it, FIRST_ITERATIONS)
+        if it.violation <= ACCEPTED and problem.cost.error(it.q_real[-1]) <= ARRIVED:
+            return it, name, converged  # it gets there: no other way need be tried
+        probed = [(name, it, converged)]
+        probed += [(name, *self._iterate(problem, it, PROBE_ITERATIONS)) for name, it in starts[1:]]
         probed.sort(key=lambda entry: self._score(problem, entry[1]))
         finished = []
         for name, it, converged in probed[:FINALISTS]:

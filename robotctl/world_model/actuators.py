@@ -57,24 +57,28 @@ class ActuatorModel:
 
     def residual(
         self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, robot: RobotState
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """See WorldModel.residual. The first sample is what the encoders say; ddq[k] leads from sample k to k + 1."""
-        samples, joints = q.shape
         delta_q, delta_dq = np.empty_like(q), np.empty_like(q)
-        by_q, by_dq = np.zeros((samples, joints, joints)), np.zeros((samples, joints, joints))
         delta_q[0], delta_dq[0] = robot.q - robot.q_ref, robot.dq - robot.dq_ref
+        if len(q) > 1:
+            context = np.broadcast_to(self.context(robot), (len(q) - 1, q.shape[1]))
+            delta_q[1:], delta_dq[1:] = self.predict(q[1:], dq[1:], ddq[:-1], context)
+        return delta_q, delta_dq
+
+    def residual_jacobians(
+        self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, robot: RobotState
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See WorldModel.residual_jacobians; 0 at the first sample, which is measured."""
+        samples, joints = q.shape
+        by_q, by_dq = np.zeros((samples, joints, joints)), np.zeros((samples, joints, joints))
         if samples == 1:
-            return delta_q, delta_dq, by_q, by_dq
-        led = ddq[:-1]
+            return by_q, by_dq
         context = np.broadcast_to(self.context(robot), (samples - 1, joints))
-        x = self.inputs(q[1:], dq[1:], led, context).astype(np.float32)
-        members, jacobians = self.network.with_jacobian(x)
-        out = members.mean(axis=0) * self.scale
-        delta_q[1:] = self.inertia * led - self.latency * dq[1:] + out[:, :10]
-        delta_dq[1:] = out[:, 10:] - self.latency * led
-        jacobian = jacobians[:, :, :10].mean(axis=0) * self.scale[:10, None] / self.spread
+        x = self.inputs(q[1:], dq[1:], ddq[:-1], context).astype(np.float32)
+        jacobian = self.network.mean_jacobian(x, 10) * self.scale[:10, None] / self.spread
         by_q[1:, :, ARM] = jacobian[..., :6]
         slope = (1.0 - np.tanh(dq[1:] / SIGN) ** 2) / SIGN
         by_dq[1:] = jacobian[..., 6:16] / DQ_MAX + jacobian[..., 26:36] * slope[:, None]
-        by_dq[:, range(joints), range(joints)] -= np.where(np.arange(samples)[:, None] > 0, self.latency, 0.0)
-        return delta_q, delta_dq, by_q, by_dq
+        by_dq[1:, range(joints), range(joints)] -= self.latency
+        return by_q, by_dq

@@ -62,10 +62,13 @@ class LearnedWorldModel:
     def rollout(self, state: State, accelerations: np.ndarray) -> Trajectory:
         return roll_out(self, state, accelerations)
 
-    def residual(
-        self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, state: State
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def residual(self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray]:
         return self.actuators.residual(q, dq, ddq, state.robot)
+
+    def residual_jacobians(
+        self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, state: State
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self.actuators.residual_jacobians(q, dq, ddq, state.robot)
 
     def predict_people(self, state: State, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         shape = (len(times), len(state.people), len(KEYPOINTS))

@@ -23,20 +23,18 @@ class Ensemble:
                 value = np.tanh(value)
         return value
 
-    def with_jacobian(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Outputs (M, n, n_out) and their Jacobians by the input (M, n, n_out, n_in)."""
+    def mean_jacobian(self, x: np.ndarray, outputs: int | None = None) -> np.ndarray:
+        """Jacobian of the mean output by the input, (n, n_in) -> (n, n_out, n_in); `outputs`: the first few."""
+        slopes: list[np.ndarray] = []
         value: np.ndarray = x
-        jacobian = None
-        for layer, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            value = value @ w.transpose(0, 2, 1) + b[:, None]
-            jacobian = (
-                np.broadcast_to(w[:, None], (*value.shape, x.shape[1])) if jacobian is None else w[:, None] @ jacobian
-            )
-            if layer < len(self.weights) - 1:
-                value = np.tanh(value)
-                jacobian = (1.0 - value * value)[..., None] * jacobian
-        assert jacobian is not None
-        return value, jacobian
+        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            value = np.tanh(value @ w.transpose(0, 2, 1) + b[:, None])
+            slopes.append(1.0 - value * value)
+        last = self.weights[-1][:, None, :outputs]
+        jacobian = np.broadcast_to(last, (*value.shape[:2], *last.shape[2:]))
+        for w, slope in zip(self.weights[-2::-1], slopes[::-1], strict=True):  # backwards: few outputs, many inputs
+            jacobian = (jacobian * slope[:, :, None]) @ w[:, None]
+        return jacobian.mean(axis=0)
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:
         """The weights by name, for storage."""

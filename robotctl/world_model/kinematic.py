@@ -43,7 +43,7 @@ def roll_out(model: WorldModel, state: State, accelerations: np.ndarray) -> Traj
     times = MODEL_STEP * np.arange(steps + 1)
     q, dq = integrate(state.robot.q_ref, state.robot.dq_ref, accelerations)
     ddq = np.concatenate([accelerations, accelerations[-1:]]) if steps else np.zeros((1, q.shape[1]))
-    delta_q, delta_dq, _, _ = model.residual(q, dq, ddq, state)
+    delta_q, delta_dq = model.residual(q, dq, ddq, state)
     keypoints, keypoint_bound = model.predict_people(state, times)
     return Trajectory(
         times=times,
@@ -81,9 +81,11 @@ class KinematicModel:
             bound[:, i] = worst_case_bound(person, state.time, times, self.keypoint_speed, self.human_error)
         return keypoints, bound
 
-    def residual(
+    def residual(self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros_like(q), np.zeros_like(q)
+
+    def residual_jacobians(
         self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, state: State
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray]:
         samples, joints = q.shape
-        jacobian = np.zeros((samples, joints, joints))
-        return np.zeros_like(q), np.zeros_like(q), jacobian, jacobian.copy()
+        return np.zeros((samples, joints, joints)), np.zeros((samples, joints, joints))

@@ -37,12 +37,15 @@ class WorldModel(Protocol):
         """Keypoints (T, P, J, 3) [m] and the radius (T, P, J) [m] that holds each, at `times` (T,) [s] from now."""
         ...
 
-    def residual(
-        self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, state: State
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def residual(self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray]:
         """Where the joints really are minus the reference q, dq, ddq (H+1, 10), the first sample being now.
 
-        Returns delta_q (H+1, 10), delta_dq (H+1, 10), and the Jacobians of delta_q with respect to q and to dq,
-        (H+1, 10, 10) each. Sample k depends on sample k of the reference (and on `state`) only.
+        Returns delta_q and delta_dq (H+1, 10). Sample k depends on sample k of the reference (and on `state`) only.
         """
+        ...
+
+    def residual_jacobians(
+        self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, state: State
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Jacobians of delta_q with respect to q and to dq, (H+1, 10, 10) each."""
         ...
