@@ -1,0 +1,174 @@
+"""This file turns free space into a path: RRT-Connect and shortcuts, in numba, for any chain of joints.
+
+Kuffner & LaValle 2000, "RRT-Connect: an efficient approach to single-query path planning"; shortcuts after Geraerts &
+Overmars 2007, "Creating high-quality paths for motion planning". Random numbers come in as arrays.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from robotctl.planning.motion.clearance import free, march, scratch
+
+NODES = 20000  # capacity of each tree
+STEP = 0.4  # longest edge that a tree grows at once, weighted [rad]
+
+
+class Trees(NamedTuple):
+    """Two trees, 0 rooted at the start and 1 at the goals."""
+
+    q: np.ndarray  # (2, NODES, J)
+    parent: np.ndarray  # (2, NODES) -1 for a root
+    count: np.ndarray  # (2,)
+
+
+def plant(start: np.ndarray, goals: np.ndarray) -> Trees:
+    """Trees of roots only: start (J,), goals (G, J)."""
+    trees = Trees(
+        np.empty((2, NODES, len(start))), np.full((2, NODES), -1, np.int64), np.array([1, len(goals)], np.int64)
+    )
+    trees.q[0, 0] = start
+    trees.q[1, : len(goals)] = goals
+    return trees
+
+
+@njit(cache=True)
+def _length(weight, a, b):
+    """Weighted distance of two configurations (J,)."""
+    total = 0.0
+    for j in range(len(a)):
+        d = weight[j] * (a[j] - b[j])
+        total += d * d
+    return np.sqrt(total)
+
+
+@njit(cache=True)
+def _closest(weight, q, count, target):
+    """Index of the node of q (n, J) that is nearest to target (J,)."""
+    best, at = 1e300, 0
+    for i in range(count):
+        total = 0.0
+        for j in range(len(target)):
+            d = weight[j] * (q[i, j] - target[j])
+            total += d * d
+            if total >= best:
+                break
+        if total < best:
+            best, at = total, i
+    return at
+
+
+@njit(cache=True)
+def _extend(robot, world, trees, side, at, target, margin, mem):
+    """Grow a tree by one step from node `at` towards target; the new node and whether it is the target, or -1."""
+    weight, q = robot.weight, trees.q[side]
+    length = _length(weight, q[at], target)
+    whole = length <= STEP
+    new = target.copy() if whole else q[at] + (target - q[at]) * (STEP / length)
+    if trees.count[side] >= q.shape[0] or not free(robot, world, new, margin, mem):
+        return -1, False
+    if march(robot, world, q[at], new, margin, mem) < 1.0:
+        return -1, False
+    n = trees.count[side]
+    q[n], trees.parent[side, n] = new, at
+    trees.count[side] = n + 1
+    return n, whole
+
+
+@njit(cache=True)
+def grow(robot, world, trees, samples, margin):
+    """Grow both trees towards samples (n, J) in turns; the nodes (2,) where they met, or -1, -1."""
+    mem = scratch(robot)
+    for i in range(len(samples)):
+        side = i % 2
+        near = _closest(robot.weight, trees.q[side], trees.count[side], samples[i])
+        new, _ = _extend(robot, world, trees, side, near, samples[i], margin, mem)
+        if new < 0:
+            continue
+        other, target = 1 - side, trees.q[side, new]
+        at = _closest(robot.weight, trees.q[other], trees.count[other], target)
+        met = _length(robot.weight, trees.q[other, at], target) < 1e-9
+        while not met:
+            at, met = _extend(robot, world, trees, other, at, target, margin, mem)
+            if at < 0:
+                break
+        if met:
+            return (new, at) if side == 0 else (at, new)
+    return -1, -1
+
+
+def way(trees: Trees, a: int, b: int) -> np.ndarray:
+    """The path (n, J) from the start over node a of tree 0, which is node b of tree 1, to a goal."""
+    forth, back = [], []
+    while a >= 0:
+        forth.append(trees.q[0, a])
+        a = int(trees.parent[0, a])
+    while b >= 0:
+        back.append(trees.q[1, b])
+        b = int(trees.parent[1, b])
+    return np.array(forth[::-1] + back[1:])
+
+
+@njit(cache=True)
+def shorten(robot, world, path, draws, margin):
+    """The path (n, J) with detours cut out: draws (m, 2) in [0, 1) say which two points of it to join, in turns."""
+    mem = scratch(robot)
+    n, joints = path.shape
+    size = n + 2 * len(draws)
+    way, other = np.empty((size, joints)), np.empty((size, joints))
+    way[:n] = path
+    along = np.zeros(size)
+    for draw in range(len(draws)):
+        if n < 3:
+            break
+        for k in range(1, n):
+            along[k] = along[k - 1] + _length(robot.weight, way[k - 1], way[k])
+        u, v = min(draws[draw, 0], draws[draw, 1]) * along[n - 1], max(draws[draw, 0], draws[draw, 1]) * along[n - 1]
+        i, k = 0, 0
+        while i < n - 2 and along[i + 1] <= u:
+            i += 1
+        while k < n - 2 and along[k + 1] <= v:
+            k += 1
+        if k == i:
+            continue
+        # Near a corner, the corner itself: otherwise corners multiply.
+        du, dv = along[i + 1] - along[i], along[k + 1] - along[k]
+        a = way[i] + (way[i + 1] - way[i]) * ((u - along[i]) / du if du > 0.0 else 0.0)
+        b = way[k] + (way[k + 1] - way[k]) * ((v - along[k]) / dv if dv > 0.0 else 0.0)
+        old = (along[i + 1] - u) + (along[k] - along[i + 1]) + (v - along[k])
+        if _length(robot.weight, a, b) > old - 1e-3 or march(robot, world, a, b, margin, mem) < 1.0:
+            continue
+        m = 0
+        for x in range(i + 1):
+            other[m] = way[x]
+            m += 1
+        if _length(robot.weight, way[i], a) > 1e-6:
+            other[m] = a
+            m += 1
+        if _length(robot.weight, b, way[k + 1]) > 1e-6:
+            other[m] = b
+            m += 1
+        for x in range(k + 1, n):
+            other[m] = way[x]
+            m += 1
+        way, other, n = other, way, m
+    return way[:n].copy()
+
+
+@njit(cache=True)
+def straighten(robot, world, path, margin):
+    """The path (n, J) without the corners that are not needed: from each the farthest that a straight way reaches."""
+    mem = scratch(robot)
+    out = np.empty_like(path)
+    out[0] = path[0]
+    n, at = 1, 0
+    while at < len(path) - 1:
+        to = len(path) - 1
+        while to > at + 1 and march(robot, world, path[at], path[to], margin, mem) < 1.0:
+            to -= 1
+        out[n] = path[to]
+        n, at = n + 1, to
+    return out[:n].copy()
