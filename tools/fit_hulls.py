@@ -31,7 +31,7 @@ def gap(points: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     columns, work = np.ascontiguousarray(chosen.T), np.empty((7, 3))
     still, none, size = np.eye(3), np.zeros(3), np.zeros(3)
     return np.array(
-        [distance(columns, 0, len(chosen), still, none, SPHERE, size, 0, 0, still, p, 1e9, work) for p in points]
+        [distance(columns, 0, len(chosen), none, still, none, SPHERE, size, 0, 0, still, p, 1e9, work) for p in points]
     )
 
 

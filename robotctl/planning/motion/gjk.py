@@ -121,13 +121,15 @@ def _extreme(vertices, begin, end, d0, d1, d2):
 
 
 @njit(cache=True)
-def distance(vertices, begin, end, rotation, position, kind, size, begin_b, end_b, rotation_b, position_b, cap, work):
+def distance(
+    vertices, begin, end, center, rotation, position, kind, size, begin_b, end_b, rotation_b, position_b, cap, work
+):
     """Distance [m] between a hull and a solid, 0 if they intersect; never more than the truth.
 
-    vertices (3, V) [m] with the hull's in columns begin to end, at pose rotation (3, 3), position (3,). The solid at
-    its own pose is a SPHERE, BOX or CYLINDER of size (3,): radius; half edges; radius and half height; or the HULL of
-    columns begin_b to end_b. Once the distance is known to exceed `cap` that lower bound is returned.
-    work (7, 3) is scratch.
+    vertices (3, V) [m] with the hull's in columns begin to end, around center (3,), at pose rotation (3, 3), position
+    (3,). The solid at its own pose is a SPHERE, BOX or CYLINDER of size (3,): radius; half edges; radius and half
+    height; or the HULL of columns begin_b to end_b around size (3,). Once the distance is known to exceed `cap` that
+    lower bound is returned. work (7, 3) is scratch.
     """
     # Everything happens in the solid's frame: x_solid = r x_hull + t.
     s = work[:4]
@@ -147,7 +149,21 @@ def distance(vertices, begin, end, rotation, position, kind, size, begin_b, end_
     t2 = rotation_b[0, 2] * g0 + rotation_b[1, 2] * g1 + rotation_b[2, 2] * g2
     less = size[0] if kind == SPHERE else 0.0
     cap += less
-    v0, v1, v2 = t0, t1, t2
+    # First direction: from the solid's point nearest to the hull's centre, often the one that separates them.
+    v0 = r00 * center[0] + r01 * center[1] + r02 * center[2] + t0
+    v1 = r10 * center[0] + r11 * center[1] + r12 * center[2] + t1
+    v2 = r20 * center[0] + r21 * center[1] + r22 * center[2] + t2
+    if kind == HULL:
+        v0, v1, v2 = v0 - size[0], v1 - size[1], v2 - size[2]
+    elif kind == BOX and (abs(v0) > size[0] or abs(v1) > size[1] or abs(v2) > size[2]):
+        v0 -= min(max(v0, -size[0]), size[0])
+        v1 -= min(max(v1, -size[1]), size[1])
+        v2 -= min(max(v2, -size[2]), size[2])
+    elif kind == CYLINDER:
+        across, up = np.sqrt(v0 * v0 + v1 * v1), v2 - min(max(v2, -size[1]), size[1])
+        if across > size[0] or up != 0.0:
+            share = max(across - size[0], 0.0) / max(across, 1e-12)
+            v0, v1, v2 = share * v0, share * v1, up
     length = np.sqrt(v0 * v0 + v1 * v1 + v2 * v2)
     if length < TOUCHING:
         v0, length = 1.0, 1.0

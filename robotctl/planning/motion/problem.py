@@ -18,6 +18,7 @@ from robotctl.geometry import matrix_from_quaternion
 MAX_BYTES = 20_000_000
 FINGER_MAX = 0.04  # stroke of each finger joint [m]
 UNIT = 1e-3  # a quaternion this near to length 1 is normalised, another is an error
+MOST = 1000  # obstacles in one problem
 MAX_LENGTH = 100.0  # no obstacle is farther away or larger [m]
 TYPES = ("box", "cylinder", "sphere")
 _SIZE_KEYS = {"box": ("size",), "cylinder": ("radius", "height"), "sphere": ("radius",)}
@@ -109,6 +110,8 @@ class _Reader:
             rotation = self.rotation("goal_hand_pose.quat_xyzw", pose["quat_xyzw"])
         if not isinstance(row["obstacles"], list):
             self.fail("obstacles", f"must be a list, not {_kind(row['obstacles'])}")
+        if len(row["obstacles"]) > MOST:
+            self.fail("obstacles", f"at most {MOST} are possible, there are {len(row['obstacles'])}")
         obstacles = tuple(self.obstacle(f"obstacles[{i}]", item) for i, item in enumerate(row["obstacles"]))
         names = [obstacle.name for obstacle in obstacles]
         for i, name in enumerate(names):
