@@ -176,7 +176,7 @@ def search(
             if time.perf_counter() > deadline:
                 return None
             samples = rng.uniform(robot.low, robot.high, (BATCH, len(start)))
-            a, b = rrt.grow(robot, world, trees, samples, MARGIN)
+            a, b = rrt.grow(robot, world, trees, samples, rrt.STEP, MARGIN)
             if a >= 0:
                 return rrt.way(trees, a, b)
         budget *= 2

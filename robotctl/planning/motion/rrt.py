@@ -62,12 +62,12 @@ def _closest(weight, q, count, target):
 
 
 @njit(cache=True)
-def _extend(robot, world, trees, side, at, target, margin, mem):
+def _extend(robot, world, trees, side, at, target, longest, margin, mem):
     """Grow a tree by one step from node `at` towards target; the new node and whether it is the target, or -1."""
     weight, q = robot.weight, trees.q[side]
     length = _length(weight, q[at], target)
-    whole = length <= STEP
-    new = target.copy() if whole else q[at] + (target - q[at]) * (STEP / length)
+    whole = length <= longest
+    new = target.copy() if whole else q[at] + (target - q[at]) * (longest / length)
     if trees.count[side] >= q.shape[0] or not free(robot, world, new, margin, mem):
         return -1, False
     if march(robot, world, q[at], new, margin, mem) < 1.0:
@@ -79,20 +79,20 @@ def _extend(robot, world, trees, side, at, target, margin, mem):
 
 
 @njit(cache=True)
-def grow(robot, world, trees, samples, margin):
+def grow(robot, world, trees, samples, longest, margin):
     """Grow both trees towards samples (n, J) in turns; the nodes (2,) where they met, or -1, -1."""
     mem = scratch(robot)
     for i in range(len(samples)):
         side = i % 2
         near = _closest(robot.weight, trees.q[side], trees.count[side], samples[i])
-        new, _ = _extend(robot, world, trees, side, near, samples[i], margin, mem)
+        new, _ = _extend(robot, world, trees, side, near, samples[i], longest, margin, mem)
         if new < 0:
             continue
         other, target = 1 - side, trees.q[side, new]
         at = _closest(robot.weight, trees.q[other], trees.count[other], target)
         met = _length(robot.weight, trees.q[other, at], target) < 1e-9
         while not met:
-            at, met = _extend(robot, world, trees, other, at, target, margin, mem)
+            at, met = _extend(robot, world, trees, other, at, target, longest, margin, mem)
             if at < 0:
                 break
         if met:
@@ -160,15 +160,15 @@ def shorten(robot, world, path, draws, margin):
 
 @njit(cache=True)
 def straighten(robot, world, path, margin):
-    """The path (n, J) without the corners that are not needed: from each the farthest that a straight way reaches."""
+    """The path (n, J) without the corners that can be left out one by one."""
     mem = scratch(robot)
-    out = np.empty_like(path)
-    out[0] = path[0]
-    n, at = 1, 0
-    while at < len(path) - 1:
-        to = len(path) - 1
-        while to > at + 1 and march(robot, world, path[at], path[to], margin, mem) < 1.0:
-            to -= 1
-        out[n] = path[to]
-        n, at = n + 1, to
+    out = path.copy()
+    n, k = len(path), 1
+    while k < n - 1:
+        if march(robot, world, out[k - 1], out[k + 1], margin, mem) >= 1.0:
+            for x in range(k, n - 1):
+                out[x] = out[x + 1]
+            n, k = n - 1, max(k - 1, 1)
+        else:
+            k += 1
     return out[:n].copy()
