@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -148,7 +149,7 @@ class PandaChecker:
 def interpolated(path: np.ndarray) -> np.ndarray:
     """The path (n, 7) with points between, no joint turning more than RESOLUTION from one to the next."""
     out = [path[:1]]
-    for a, b in zip(path[:-1], path[1:], strict=True):
+    for a, b in pairwise(path):
         n = max(1, int(np.ceil(np.abs(b - a).max() / RESOLUTION)))
         out.append(a + (b - a) * np.arange(1, n + 1)[:, None] / n)
     return np.concatenate(out)

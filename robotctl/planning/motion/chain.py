@@ -83,9 +83,7 @@ def panda(finger: float = 0.04, wrist: bool = True) -> Robot:
         in_hand = mesh + np.array([0.0, side * finger, FINGER_FOOT])
         bodies.append((in_hand @ turn.T + shift, finger_rounding))
     center = np.array([_enclosing_center(vertices) for vertices, _ in bodies])
-    radius = [
-        np.linalg.norm(v - c, axis=1).max() + rounding for (v, rounding), c in zip(bodies, center, strict=True)
-    ]
+    radius = [np.linalg.norm(v - c, axis=1).max() + rounding for (v, rounding), c in zip(bodies, center, strict=True)]
     offsets = ARM_OFFSETS.copy()
     offsets[0, 2, 3] -= MOUNT_HEIGHT  # here the arm stands on the ground, not on the mobile base
     return Robot(

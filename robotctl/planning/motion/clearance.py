@@ -137,8 +137,8 @@ def _to_obstacle(robot, world, b, o, cap, mem):
     """Distance [m] of body b, placed, from obstacle o; a lower bound once it exceeds `cap`."""
     f = robot.frame[b]
     return distance(
-        robot.vertices, robot.first[b], robot.first[b + 1], robot.center[b], mem.rotation[f], mem.position[f], world.kind[o],
-        world.size[o], 0, 0, world.rotation[o], world.position[o], cap + robot.rounding[b], mem.work,
+        robot.vertices, robot.first[b], robot.first[b + 1], robot.center[b], mem.rotation[f], mem.position[f],
+        world.kind[o], world.size[o], 0, 0, world.rotation[o], world.position[o], cap + robot.rounding[b], mem.work,
     ) - robot.rounding[b]  # fmt: skip
 
 
@@ -148,8 +148,9 @@ def _to_body(robot, a, b, cap, mem):
     f, g = robot.frame[b], robot.frame[a]
     rounding = robot.rounding[a] + robot.rounding[b]
     return distance(
-        robot.vertices, robot.first[b], robot.first[b + 1], robot.center[b], mem.rotation[f], mem.position[f], HULL, robot.center[a],
-        robot.first[a], robot.first[a + 1], mem.rotation[g], mem.position[g], cap + rounding, mem.work,
+        robot.vertices, robot.first[b], robot.first[b + 1], robot.center[b], mem.rotation[f], mem.position[f],
+        HULL, robot.center[a], robot.first[a], robot.first[a + 1], mem.rotation[g], mem.position[g],
+        cap + rounding, mem.work,
     ) - rounding  # fmt: skip
 
 

@@ -73,9 +73,7 @@ def _outside(s, i, j, k, opposite):
     c0, c1, c2 = s[k, 0] - s[i, 0], s[k, 1] - s[i, 1], s[k, 2] - s[i, 2]
     n0, n1, n2 = b1 * c2 - b2 * c1, b2 * c0 - b0 * c2, b0 * c1 - b1 * c0
     origin = -(n0 * s[i, 0] + n1 * s[i, 1] + n2 * s[i, 2])
-    other = (
-        n0 * (s[opposite, 0] - s[i, 0]) + n1 * (s[opposite, 1] - s[i, 1]) + n2 * (s[opposite, 2] - s[i, 2])
-    )
+    other = n0 * (s[opposite, 0] - s[i, 0]) + n1 * (s[opposite, 1] - s[i, 1]) + n2 * (s[opposite, 2] - s[i, 2])
     scale = np.sqrt(n0 * n0 + n1 * n1 + n2 * n2)
     return origin * other < 0.0 or abs(other) <= 1e-9 * scale  # a flat tetrahedron encloses nothing
 

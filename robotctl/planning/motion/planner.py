@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 
@@ -84,7 +85,8 @@ def _plan(problem: Problem, begun: float, limit: float, rng: np.random.Generator
         if beyond:
             status = Status.START_OUT_OF_LIMITS if what == "start" else Status.GOAL_OUT_OF_LIMITS
             return Motion(status, f"{what} out of limits: {beyond}")
-    hand = problem.goal_position if problem.goal_q is None else hand_pose(robot, problem.goal_q)[1]
+    hand = hand_pose(robot, problem.goal_q)[1] if problem.goal_q is not None else problem.goal_position
+    assert hand is not None  # a problem has one of the two goals
     strict = world_of(problem.obstacles, (), hand, 0.0)
     lenient = world_of(problem.obstacles, problem.touch_allowed, hand, TOUCH if problem.touch_allowed else 0.0)
     if _wrist_overlaps(robot, start) or (problem.goal_q is not None and _wrist_overlaps(robot, problem.goal_q)):
@@ -182,9 +184,7 @@ def search(
         budget *= 2
 
 
-def _finish(
-    robot: Robot, world: World, way: np.ndarray, rng: np.random.Generator, deadline: float
-) -> Motion | None:
+def _finish(robot: Robot, world: World, way: np.ndarray, rng: np.random.Generator, deadline: float) -> Motion | None:
     """Shortens, rounds, times and checks a free path; None if the check fails."""
     if time.perf_counter() < deadline:
         way = rrt.shorten(robot, world, way, rng.random((SHORTCUTS, 2)), MARGIN)
@@ -218,7 +218,7 @@ def _blends(robot: Robot, world: World, way: np.ndarray) -> np.ndarray:
         size = 0.5 * min(lengths[corner - 1], lengths[corner])
         for _ in range(7):
             points = blend_points(way, corner, size)
-            if all(march(robot, world, a, b, MARGIN, mem) >= 1.0 for a, b in zip(points[:-1], points[1:], strict=True)):
+            if all(march(robot, world, a, b, MARGIN, mem) >= 1.0 for a, b in pairwise(points)):
                 sizes[corner] = size
                 break
             size *= 0.5

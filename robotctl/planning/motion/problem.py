@@ -214,5 +214,12 @@ def _kind(value: Any) -> str:
     """What a JSON value is, in words."""
     if value is None:
         return "null"
-    names = {bool: "true or false", str: "a text", list: "a list", dict: "an object", int: "a number", float: "a number"}
+    names = {
+        bool: "true or false",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+        int: "a number",
+        float: "a number",
+    }
     return names.get(type(value), type(value).__name__)

@@ -22,7 +22,7 @@ class Trees(NamedTuple):
 
     q: np.ndarray  # (2, NODES, J)
     parent: np.ndarray  # (2, NODES) -1 for a root
-    count: np.ndarray  # (2,)
+    filled: np.ndarray  # (2,) nodes in use
 
 
 def plant(start: np.ndarray, goals: np.ndarray) -> Trees:
@@ -68,13 +68,13 @@ def _extend(robot, world, trees, side, at, target, longest, margin, mem):
     length = _length(weight, q[at], target)
     whole = length <= longest
     new = target.copy() if whole else q[at] + (target - q[at]) * (longest / length)
-    if trees.count[side] >= q.shape[0] or not free(robot, world, new, margin, mem):
+    if trees.filled[side] >= q.shape[0] or not free(robot, world, new, margin, mem):
         return -1, False
     if march(robot, world, q[at], new, margin, mem) < 1.0:
         return -1, False
-    n = trees.count[side]
+    n = trees.filled[side]
     q[n], trees.parent[side, n] = new, at
-    trees.count[side] = n + 1
+    trees.filled[side] = n + 1
     return n, whole
 
 
@@ -84,12 +84,12 @@ def grow(robot, world, trees, samples, longest, margin):
     mem = scratch(robot)
     for i in range(len(samples)):
         side = i % 2
-        near = _closest(robot.weight, trees.q[side], trees.count[side], samples[i])
+        near = _closest(robot.weight, trees.q[side], trees.filled[side], samples[i])
         new, _ = _extend(robot, world, trees, side, near, samples[i], longest, margin, mem)
         if new < 0:
             continue
         other, target = 1 - side, trees.q[side, new]
-        at = _closest(robot.weight, trees.q[other], trees.count[other], target)
+        at = _closest(robot.weight, trees.q[other], trees.filled[other], target)
         met = _length(robot.weight, trees.q[other, at], target) < 1e-9
         while not met:
             at, met = _extend(robot, world, trees, other, at, target, longest, margin, mem)
