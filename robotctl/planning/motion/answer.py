@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from robotctl.planning.motion.chain import hand_pose, panda
+from robotctl.planning.motion import rrt
+from robotctl.planning.motion.chain import ACCELERATION, SPEED, hand_pose, panda
+from robotctl.planning.motion.clearance import MARGIN, obstruction, world_of
 from robotctl.planning.motion.planner import Motion, plan
 from robotctl.planning.motion.problem import Obstacle, Problem
+from robotctl.planning.motion.timing import curve, timed
 
 SCHEMA = "robotctl/plan.v1"
 
@@ -48,8 +51,18 @@ def result(problem: Problem, motion: Motion) -> dict[str, Any]:
 
 def warm_up() -> None:
     """Compiles, or loads from numba's cache, everything that planning needs, so that `ms` is planning alone."""
-    start = np.array([0.9, 0.3, 0.0, -2.0, 0.0, 2.3, 0.785])
-    end = start * np.array([-1.0, 1, 1, 1, 1, 1, 1])
-    rotation, position = hand_pose(panda(), end)
-    wall = Obstacle("wall", "box", np.array([0.2, 0.02, 0.2]), np.array([0.6, 0.0, 0.2]), np.eye(3))
-    plan(Problem("warm-up", start, None, position, rotation, (wall,), 0.04, ("wall",)), 60.0, np.random.default_rng(0))
+    start, end = np.array([-0.3, 0.0, 0.0, -1.5, 0.0, 1.5, 0.0]), np.array([0.3, 0.0, 0.0, -1.5, 0.0, 1.5, 0.0])
+    ball = Obstacle("ball", "sphere", np.array([0.05, 0.05, 0.0]), np.array([0.0, 0.0, 2.0]), np.eye(3))
+    robot, rng = panda(), np.random.default_rng(0)
+    rotation, position = hand_pose(robot, end)
+    plan(Problem("warm-up", start, None, position, rotation, (ball,), 0.04, ("ball",)), 60.0, rng)
+    plan(Problem("warm-up", start, end, None, None, (ball,), 0.04, ()), 60.0, rng)
+    world = world_of((ball,), (), position, 0.0)
+    obstruction(robot, world, ["ball"], np.array([0.0, 1.7, 0.0, -0.1, 0.0, 1.5, 0.0]))
+    # Straight ways need no trees: what follows makes sure that these are ready, too.
+    trees = rrt.plant(start, end[None])
+    rrt.grow(robot, world, trees, np.append(end, 0.5)[None], rrt.STEP, MARGIN)
+    path = np.array([start, start + 0.2, end])
+    rrt.shorten(robot, world, path, rng.random((4, 2)), MARGIN)
+    rrt.straighten(robot, world, path, MARGIN)
+    timed(curve(path, np.array([0.0, 0.1, 0.0])), end, SPEED, ACCELERATION)

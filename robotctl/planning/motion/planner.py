@@ -177,7 +177,7 @@ def search(
         for _ in range(0, budget, BATCH):
             if time.perf_counter() > deadline:
                 return None
-            samples = rng.uniform(robot.low, robot.high, (BATCH, len(start)))
+            samples = rng.uniform([*robot.low, 0.0], [*robot.high, 1.0], (BATCH, len(start) + 1))
             a, b = rrt.grow(robot, world, trees, samples, rrt.STEP, MARGIN)
             if a >= 0:
                 return rrt.way(trees, a, b)

@@ -14,6 +14,8 @@ from numba import njit
 from robotctl.planning.motion.clearance import free, march, scratch
 
 NODES = 20000  # capacity of each tree
+LAG = 4  # a tree with this many times fewer nodes than the other lags behind
+LOCAL = 0.1  # share of the joints' range in which such a tree tries something near
 STEP = 0.4  # longest edge that a tree grows at once, weighted [rad]
 
 
@@ -80,12 +82,25 @@ def _extend(robot, world, trees, side, at, target, longest, margin, mem):
 
 @njit(cache=True)
 def grow(robot, world, trees, samples, longest, margin):
-    """Grow both trees towards samples (n, J) in turns; the nodes (2,) where they met, or -1, -1."""
+    """Grow both trees in turns towards samples (n, J + 1), the last column in [0, 1); the nodes (2,) where they met.
+
+    -1, -1 if they did not. A tree that lags behind stands in a narrow place, where far samples only lead into walls:
+    every other turn it tries something near one of its own nodes instead, chosen by the last column.
+    """
     mem = scratch(robot)
+    joints = len(robot.low)
+    middle = 0.5 * (robot.low + robot.high)
     for i in range(len(samples)):
         side = i % 2
-        near = _closest(robot.weight, trees.q[side], trees.filled[side], samples[i])
-        new, _ = _extend(robot, world, trees, side, near, samples[i], longest, margin, mem)
+        target = samples[i, :joints].copy()
+        filled = trees.filled[side]
+        if LAG * filled < trees.filled[1 - side] and i % 4 < 2:
+            near = min(int(samples[i, joints] * filled), filled - 1)
+            for j in range(joints):
+                wanted = trees.q[side, near, j] + LOCAL * (target[j] - middle[j])
+                target[j] = min(max(wanted, robot.low[j]), robot.high[j])
+        near = _closest(robot.weight, trees.q[side], filled, target)
+        new, _ = _extend(robot, world, trees, side, near, target, longest, margin, mem)
         if new < 0:
             continue
         other, target = 1 - side, trees.q[side, new]
