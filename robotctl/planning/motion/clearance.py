@@ -20,6 +20,7 @@ from robotctl.planning.motion.problem import MOST, Obstacle
 MARGIN = 1e-3  # least clearance of every configuration that is checked [m]
 LEAP = 0.5  # joints turn at most this much in sum between two checks [rad]
 TOUCH = 0.1  # allowed touches happen with the hand's origin at most this far from its goal [m]
+FINE = 0.01  # [rad]
 FAR = 10.0  # distances are not looked for beyond [m]
 KINDS = {"sphere": SPHERE, "box": BOX, "cylinder": CYLINDER}
 
@@ -277,11 +278,17 @@ def nearest_pair(robot, q, mem):
 
 @njit(cache=True)
 def path_clearance(robot, world, path, margin, mem):
-    """Whether every straight step of path (n, J) is free, and the smallest distance to an obstacle at its points."""
-    least = FAR
-    for k in range(len(path)):
-        least, _, _ = nearest_obstacle(robot, world, path[k], least, mem)
-        if k > 0 and march(robot, world, path[k - 1], path[k], margin, mem) < 1.0:
+    """Whether every straight step of path (n, J) is free, and the smallest distance [m] to an obstacle along it.
+
+    The distance is that of points no more than FINE apart in any joint.
+    """
+    least, _, _ = nearest_obstacle(robot, world, path[0], FAR, mem)
+    for k in range(1, len(path)):
+        dq = path[k] - path[k - 1]
+        n = max(1, int(np.ceil(np.abs(dq).max() / FINE)))
+        for i in range(1, n + 1):
+            least, _, _ = nearest_obstacle(robot, world, path[k - 1] + dq * (i / n), least, mem)
+        if march(robot, world, path[k - 1], path[k], margin, mem) < 1.0:
             return False, least
     return True, least
 

@@ -176,8 +176,7 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.fail(key, f"must be a number, not {_kind(value)}")
         if not abs(value) <= MAX_LENGTH:
-            plainly = "is not a finite number" if not _finite(value) else f"{value:g} is too large (at most 100)"
-            self.fail(key, plainly)
+            self.fail(key, "is too large (at most 100)" if _finite(value) else "is not a finite number")
         return float(value)
 
     def vector(self, key: str, value: Any, length: int) -> np.ndarray:

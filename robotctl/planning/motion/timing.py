@@ -52,6 +52,7 @@ def blend_points(path: np.ndarray, corner: int, size: float, n: int = 13) -> np.
 
 def curve(path: np.ndarray, sizes: np.ndarray) -> Curve:
     """The path (n, J) with corner i rounded over sizes[i] [rad], (n,); 0 is a stop at the corner."""
+    sizes = np.where(sizes > STILL, sizes, 0.0)
     begin, first, second, length, stop = [], [], [], [], [1]
     steps = np.diff(path, axis=0)
     lengths = np.linalg.norm(steps, axis=1)
