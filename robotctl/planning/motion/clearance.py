@@ -22,6 +22,7 @@ LEAP = 0.5  # joints turn at most this much in sum between two checks [rad]
 TOUCH = 0.1  # allowed touches happen with the hand's origin at most this far from its goal [m]
 FINE = 0.01  # [rad]
 FAR = 10.0  # distances are not looked for beyond [m]
+TOUCH_STEP = 0.02  # the gripper travels at most this far between two checks while it may touch something [m]
 KINDS = {"sphere": SPHERE, "box": BOX, "cylinder": CYLINDER}
 
 
@@ -187,7 +188,11 @@ def leap(robot, world, q, dq, longest, margin, mem):
             continue  # the base does not move: what stands near it is no obstacle to any motion
         for o in range(gap.shape[1]):
             wanted = max(margin, best * rate / (1.0 - best * turn) - 0.9 * margin)
-            if gap[b, o] > wanted or (touching and world.allowed[o] and b >= robot.gripper):
+            if gap[b, o] > wanted:
+                continue
+            if touching and world.allowed[o] and b >= robot.gripper:
+                if rate > 0.0:  # the hand may leave the place of touches before the next check: not far
+                    best = min(best, TOUCH_STEP / (rate + turn * TOUCH_STEP))
                 continue
             d = _to_obstacle(robot, world, b, o, wanted, mem)
             if not d >= margin:
