@@ -30,8 +30,9 @@ from robotctl.planning.motion.goals import reach
 from robotctl.planning.motion.problem import Problem
 from robotctl.planning.motion.timing import blend_points, corners, curve, timed
 
+ENOUGH = 600  # seeds, if they gave some free goal, or never reached the pose at all
 ROOTS = 16  # configurations at most that a pose goal is planned to
-SEED_ROUNDS = (40, 160, 400)  # seeds of inverse kinematics, round by round until some solution is free
+SEED_ROUNDS = (40, 160, 400, 400, 1000, 1000, 2000)  # seeds of inverse kinematics, until some solutions are free
 APART = 0.3  # two goal configurations differ by more than this [rad]
 BATCH = 64  # samples between two looks at the clock
 SHARE = 0.85  # of the time limit that the search may take; the rest is for shortening and timing
@@ -142,7 +143,7 @@ def _goals(
     assert problem.goal_rotation is not None
     assert problem.goal_position is not None
     chosen: list[np.ndarray] = []
-    blocked = ""
+    blocked, tried = "", 0
     mem = scratch(robot)
     for count in SEED_ROUNDS:
         seeds = rng.uniform(robot.low, robot.high, (count, len(robot.low)))
@@ -154,7 +155,10 @@ def _goals(
                 chosen.append(q)
             elif not blocked:
                 blocked = obstruction(robot, world, names, q)
-        if len(chosen) >= 4 or time.perf_counter() > deadline:
+        tried += count
+        if len(chosen) >= 4 or (tried >= ENOUGH and (chosen or not blocked)):
+            break
+        if time.perf_counter() > deadline:
             break
     if chosen:
         return np.array(sorted(chosen, key=lambda q: float(np.linalg.norm(robot.weight * (q - problem.start_q)))))
