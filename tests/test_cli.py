@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
-    for word in ("run", "replay", "bench", "train", "episodes", "scenes", "tasks", "guardrails", "doctor"):
+    for word in ("run", "replay", "plan", "bench", "train", "episodes", "scenes", "tasks", "guardrails", "doctor"):
         assert re.search(rf"\b{word}\b", done.stdout)
 
 
@@ -83,7 +83,7 @@ def test_help_answers_well_under_half_a_second() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "replay", "bench guardrails", "episodes list", "episodes info", "doctor", "train"]
+    "command", ["run", "replay", "plan", "bench guardrails", "episodes list", "episodes info", "doctor", "train"]
 )
 def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in invoke(*command.split(), "--help").stdout
@@ -91,7 +91,7 @@ def test_every_command_explains_itself(command: str) -> None:
 
 def test_every_command_and_option_is_documented() -> None:
     text = (Path(__file__).parent.parent / "docs" / "cli.md").read_text()
-    for command in ("run", "replay", "bench guardrails"):
+    for command in ("run", "replay", "plan", "bench guardrails"):
         for option in set(re.findall(r"--[a-z-]+", invoke(*command.split(), "--help").stdout)) - {"--help"}:
             assert option in text, f"{command} {option}"
 

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import robotctl
-from robotctl.cli import bench_command, doctor_command, episodes_command, replay_command, run_command
+from robotctl.cli import bench_command, doctor_command, episodes_command, plan_command, replay_command, run_command
 from robotctl.cli.files_commands import guardrails_app, scenes_app, tasks_app
 from robotctl.cli.output import errors_as_lines
 from robotctl.cli.train_command import train_app
@@ -40,6 +40,7 @@ app = typer.Typer(
 
 app.command("run")(run_command.run)
 app.command("replay")(replay_command.replay)
+app.command("plan")(plan_command.plan)
 app.add_typer(bench_command.app, name="bench")
 app.add_typer(train_app, name="train")
 app.add_typer(episodes_command.app, name="episodes")
