@@ -20,8 +20,8 @@ from robotctl.guardrails.clearance import Boxes
 from robotctl.guardrails.guardrail import parts
 from robotctl.objectives.hand_path import HandPath, Posture
 from robotctl.planning.kernels import cross, frames
-from robotctl.planning.rows import Balls, Body, Motion, Pairs, People, Rules, Solids, Tightening, Tilt, evaluate
-from robotctl.planning.tables import self_pairs
+from robotctl.planning.rows import evaluate
+from robotctl.planning.tables import Balls, Body, Motion, Pairs, People, Rules, Solids, Tightening, Tilt, self_pairs
 from robotctl.robot import DQ_MAX, HAND, N_FRAMES, Q_MAX, Q_MIN, TCP, RobotModel
 
 COMFORT = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.9, 0.0, 2.0, 0.785])  # elbow bent, hand pointing down

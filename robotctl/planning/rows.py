@@ -1,7 +1,7 @@
 """The guardrails' margins along a trajectory, tightened, with gradients: the inequality rows of the optimizer.
 
 Every row is evaluated at every knot; only the K most critical of each group and knot are linearised (constraint
-generation, robotctl.planning.trajectory_optimizer). Two groups share one slack variable each per knot: PLACE
+generation, robotctl.planning.sqp). Two groups share one slack variable each per knot: PLACE
 (where things are, [m]) and MOTION (how fast they move near people, [m/s]). With every tightening zero a row is
 exactly the guardrail's margin, which the tests check against `guardrail.margin` and its jax gradient.
 
@@ -46,102 +46,6 @@ HORIZON_MOTION = 1.5  # [m/s]
 SLOWEST = 0.05  # [m/s] below it the curvature of a speed is cut off
 DEAD = 1e-3  # [m, m/s] a violation below this does not count: the QP's accuracy
 EPSILON2 = 1e-18  # as in the guardrails: keeps the gradient of a speed finite at rest
-
-
-class Body(NamedTuple):
-    """The robot's spheres (S)."""
-
-    frame: np.ndarray  # (S,) int
-    offset: np.ndarray  # (S, 3) [m]
-    radius: np.ndarray  # (S,) [m]
-    slack: np.ndarray  # (S,) how far a sphere may be from where the hand holds it [m]
-    lever: np.ndarray  # (S, 8) longest lever of the sphere's farthest point about each turning joint [m]
-
-
-class People(NamedTuple):
-    """Human capsules (C) at the knots (T)."""
-
-    a: np.ndarray  # (T, C, 3) [m]
-    b: np.ndarray  # (T, C, 3) [m]
-    radius: np.ndarray  # (T, C) body radius + bound of the prediction [m]
-    speed: np.ndarray  # (C,) assumed top speed [m/s]
-
-
-class Solids(NamedTuple):
-    """Boxes (B) and the distance each sphere must keep from each."""
-
-    center: np.ndarray  # (B, 3)
-    rotation: np.ndarray  # (B, 3, 3) world from box
-    half: np.ndarray  # (B, 3)
-    required: np.ndarray  # (S, B) [m]; -inf: this pair does not matter
-    owner: np.ndarray  # (B,) int, column of `worst`
-
-
-class Balls(NamedTuple):
-    """Spheres of other objects (n), and the distance each of the robot's spheres must keep."""
-
-    center: np.ndarray  # (n, 3)
-    radius: np.ndarray  # (n,)
-    required: np.ndarray  # (S, n) [m]; -inf: does not matter
-    owner: int
-
-
-class Pairs(NamedTuple):
-    """Pairs of the robot's own spheres that must stay apart."""
-
-    first: np.ndarray  # (m,) int
-    second: np.ndarray  # (m,) int
-    owner: int
-
-
-class Motion(NamedTuple):
-    """Speed limits that grow with the distance to people (M)."""
-
-    radius: np.ndarray  # (M,) [m]
-    slope: np.ndarray  # (M,) [1/s]
-    v_max: np.ndarray  # (M,) [m/s]
-    concerns: np.ndarray  # (M, S) bool
-    monitors: np.ndarray  # (M,) bool: False for a plain ceiling that does not look at people
-    owner: np.ndarray  # (M,) int
-
-
-class Tilt(NamedTuple):
-    """An axis of the held object (in the hand frame) whose world z must stay above each of `cosine` (n,)."""
-
-    axis: np.ndarray  # (3,)
-    cosine: np.ndarray  # (n,)
-    owner: np.ndarray  # (n,) int
-
-
-class Tightening(NamedTuple):
-    """By how much the rows are stricter than the guardrails."""
-
-    position: np.ndarray  # (T,) [m] how far a point may be from where it is predicted
-    speed: np.ndarray  # (T,) [m/s] how much faster it may be
-    spread: float  # [s] half the time between knots
-    reach: float  # [s] the safety filter grows every sphere by its speed times this
-    lead: float  # [s] delay before a brake takes hold
-    tick: float  # [s] a brake takes whole control ticks: it may last this much longer
-    brake: np.ndarray  # (10,) [m/s^2, rad/s^2]; inf: no brake is considered
-    rotation: float  # [rad] how far the hand's true rotation may be off
-    latency: float  # [s] age of what the filter will know of people when the robot is at the knot
-    bend: float  # [s^2] an eighth of the squared spacing of the filter's samples, between which it bounds speeds
-    creep: float  # [m/s] below this an allowed speed is as good as none
-
-
-class Rules(NamedTuple):
-    """All tables of one planning problem."""
-
-    body: Body
-    people: People
-    solids: Solids
-    balls: Balls
-    pairs: Pairs
-    motion: Motion
-    tilt: Tilt
-    low: np.ndarray  # (10,) joint positions that a brake must not pass
-    high: np.ndarray  # (10,)
-    owners: int  # columns of `worst`
 
 
 class Evaluation(NamedTuple):

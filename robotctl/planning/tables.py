@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
-from robotctl.planning.rows import Balls, Body, Motion, Pairs, People, Rules, Solids, Tilt
 from robotctl.robot import ARM_OFFSETS, T_LINK7_HAND, RobotModel
 
 TOUCH_SOLID = 0.005  # what grasps or is held keeps this far from furniture on the way [m]
@@ -41,6 +40,102 @@ class Solid(Protocol):
 
     @property
     def yaw(self) -> float: ...  # [rad]
+
+
+class Body(NamedTuple):
+    """The robot's spheres (S)."""
+
+    frame: np.ndarray  # (S,) int
+    offset: np.ndarray  # (S, 3) [m]
+    radius: np.ndarray  # (S,) [m]
+    slack: np.ndarray  # (S,) how far a sphere may be from where the hand holds it [m]
+    lever: np.ndarray  # (S, 8) longest lever of the sphere's farthest point about each turning joint [m]
+
+
+class People(NamedTuple):
+    """Human capsules (C) at the knots (T)."""
+
+    a: np.ndarray  # (T, C, 3) [m]
+    b: np.ndarray  # (T, C, 3) [m]
+    radius: np.ndarray  # (T, C) body radius + bound of the prediction [m]
+    speed: np.ndarray  # (C,) assumed top speed [m/s]
+
+
+class Solids(NamedTuple):
+    """Boxes (B) and the distance each sphere must keep from each."""
+
+    center: np.ndarray  # (B, 3)
+    rotation: np.ndarray  # (B, 3, 3) world from box
+    half: np.ndarray  # (B, 3)
+    required: np.ndarray  # (S, B) [m]; -inf: this pair does not matter
+    owner: np.ndarray  # (B,) int, column of `worst`
+
+
+class Balls(NamedTuple):
+    """Spheres of other objects (n), and the distance each of the robot's spheres must keep."""
+
+    center: np.ndarray  # (n, 3)
+    radius: np.ndarray  # (n,)
+    required: np.ndarray  # (S, n) [m]; -inf: does not matter
+    owner: int
+
+
+class Pairs(NamedTuple):
+    """Pairs of the robot's own spheres that must stay apart."""
+
+    first: np.ndarray  # (m,) int
+    second: np.ndarray  # (m,) int
+    owner: int
+
+
+class Motion(NamedTuple):
+    """Speed limits that grow with the distance to people (M)."""
+
+    radius: np.ndarray  # (M,) [m]
+    slope: np.ndarray  # (M,) [1/s]
+    v_max: np.ndarray  # (M,) [m/s]
+    concerns: np.ndarray  # (M, S) bool
+    monitors: np.ndarray  # (M,) bool: False for a plain ceiling that does not look at people
+    owner: np.ndarray  # (M,) int
+
+
+class Tilt(NamedTuple):
+    """An axis of the held object (in the hand frame) whose world z must stay above each of `cosine` (n,)."""
+
+    axis: np.ndarray  # (3,)
+    cosine: np.ndarray  # (n,)
+    owner: np.ndarray  # (n,) int
+
+
+class Tightening(NamedTuple):
+    """By how much the rows are stricter than the guardrails."""
+
+    position: np.ndarray  # (T,) [m] how far a point may be from where it is predicted
+    speed: np.ndarray  # (T,) [m/s] how much faster it may be
+    spread: float  # [s] half the time between knots
+    reach: float  # [s] the safety filter grows every sphere by its speed times this
+    lead: float  # [s] delay before a brake takes hold
+    tick: float  # [s] a brake takes whole control ticks: it may last this much longer
+    brake: np.ndarray  # (10,) [m/s^2, rad/s^2]; inf: no brake is considered
+    rotation: float  # [rad] how far the hand's true rotation may be off
+    latency: float  # [s] age of what the filter will know of people when the robot is at the knot
+    bend: float  # [s^2] an eighth of the squared spacing of the filter's samples, between which it bounds speeds
+    creep: float  # [m/s] below this an allowed speed is as good as none
+
+
+class Rules(NamedTuple):
+    """All tables of one planning problem."""
+
+    body: Body
+    people: People
+    solids: Solids
+    balls: Balls
+    pairs: Pairs
+    motion: Motion
+    tilt: Tilt
+    low: np.ndarray  # (10,) joint positions that a brake must not pass
+    high: np.ndarray  # (10,)
+    owners: int  # columns of `worst`
 
 
 def boxes_of(solids: Sequence[Solid]) -> Boxes:

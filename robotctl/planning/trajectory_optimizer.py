@@ -10,26 +10,17 @@ integrator, with every guardrail as an inequality at every knot.
 
 delta_q is the world model's residual: where the joints really are, minus the reference. Speeds are the
 reference's, as in the safety filter: drives that trail reach them later, and what they overshoot is in the speed
-bound. Each iteration evaluates all rows at all knots, linearises the K most critical of each group (constraint
-generation), and solves the QP of robotctl.planning.qp for du. The Hessian is the cost's Gauss-Newton one plus the
-curvature of the active speed rows (their multipliers come from the QP before). A step is taken if it decreases
-the merit phi = cost + mu' max violation per knot and group (l1 over knots, exact for large mu), else shortened;
-a full step that does not is given one more QP before (watchdog): Nocedal and Wright 2006, ch. 18.3 to 18.6. The
-iterates satisfy the dynamics exactly. A trust region bounds the change of joints and joint speeds.
+bound.
 
-Two things keep the QP feasible whatever happens: the rows are elastic, and all bounds are widened just enough to
-contain the motion that brakes every joint as soon as possible. People may leave no time to move at all: then the
-speed bounds of those knots shrink with the time that is left for a brake ("stop time"), down to zero.
-
-With a guess, `plan` is one real-time iteration from the last plan, shifted (Diehl, Bock, Schloeder 2005, "A
-real-time iteration scheme for nonlinear optimization in optimal feedback control"). Without one it tries several
-seeds. All budgets count iterations.
+With a guess, `plan` is one real-time iteration of robotctl.planning.sqp from the last plan, shifted (Diehl, Bock,
+Schloeder 2005, "A real-time iteration scheme for nonlinear optimization in optimal feedback control"). Without one it
+tries several seeds. All budgets count iterations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,36 +28,27 @@ from robotctl.guardrails.guardrail import Assumptions, Guardrail, in_force
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.objectives.reach import ReachGoal
 from robotctl.planning import seeds
-from robotctl.planning.cost import EFFORT_WEIGHT, Expansion, ReachCost
+from robotctl.planning.cost import ReachCost
 from robotctl.planning.kernels import forward_batch
 from robotctl.planning.plan import STILL, Margin, Plan, Status
 from robotctl.planning.qp import StageQP
-from robotctl.planning.rows import ALLOWED, MOTION, Evaluation, Rules, Tightening, evaluate, linearise, speed_curvature
-from robotctl.planning.tables import OWN, Solid, Surroundings, boxes_of, build, people_rows
+from robotctl.planning.rows import evaluate
+from robotctl.planning.sqp import KEEP, LIMIT_SHARE, Iterate, Limits, Sqp
+from robotctl.planning.tables import OWN, Solid, Surroundings, Tightening, boxes_of, build, people_rows
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN, RobotModel
 from robotctl.state import TICK, State
 from robotctl.trajectory import Sweep, Trajectory
 from robotctl.world_model.kinematic import held_bound, integrate
 from robotctl.world_model.world_model import HORIZON, MODEL_STEP, WorldModel
 
-KEEP = 8  # rows of each group and knot that enter the QP
-BACKOFF = np.array([0.002, 0.01])  # the QP keeps this more [m, m/s]: room for curvature, so that full steps are taken
-PENALTY = np.array([2000.0, 400.0])  # mu per metre of a place row, per m/s of a motion row
 TRUST = 0.8  # first bound on the change of a joint [m, rad]
-SPEED_TRUST = 0.8  # bound on the change of a joint speed, as a share of its limit, per unit of trust
-TRUST_RANGE = (0.02, 1.5)
 ACCEPTED = 3e-3  # violation of a tightened row that is worth no more iterations [m, m/s]
-STEPS = (0.5, 0.25, 0.1, 0.03)
-WATCHDOG = 1.0  # violation [m, m/s] beyond which a full step is not worth a second look
-ARMIJO = 1e-3
 REAL_TIME_ITERATIONS = 3
 FIRST_ITERATIONS = 6  # of the seed that looks best
 PROBE_ITERATIONS = 2  # of each of the others, if that does not get there
 FINISH_ITERATIONS = 8  # of the best seeds
 FINALISTS = 2
-CONVERGED = (1e-4, 3e-3)  # predicted decrease of the merit, absolute and relative
 TOLERANCE = {"m": 1e-3, "m/s": 1e-2, "1": 2e-3}  # a guardrail counts as kept down to minus this
-LIMIT_SHARE = 0.96  # of speed and braking limits: the filter allows 0.97
 JOINT_MARGIN = 0.015  # from the joints' end stops [m, rad]
 NOT_STRAIGHT = 0.003  # [m] how far a sphere may leave the straight line between knots
 RESERVE = 0.05  # [m/s] kept from every limit on speeds, so that the filter need not round it off
@@ -79,179 +61,6 @@ HEADWAY = 0.02  # a plan that ends less than this nearer to the goal than it sta
 RETRY = 10  # plans without headway after which all seeds are tried again
 UNHURRIED = 0.3  # [s] people who leave that much time to brake do not hold the robot up
 ARRIVED = 0.02  # [m]
-
-
-@dataclass(frozen=True)
-class _Iterate:
-    """One candidate motion with everything evaluated along it."""
-
-    u: np.ndarray  # (H, 10)
-    q: np.ndarray  # (H+1, 10) reference
-    dq: np.ndarray  # (H+1, 10)
-    delta_q: np.ndarray  # (H+1, 10) residual
-    delta_dq: np.ndarray  # (H+1, 10)
-    rows: Evaluation
-    multipliers: np.ndarray  # (H+1, S) of the speed rows, from the QP that led here
-
-    @property
-    def q_real(self) -> np.ndarray:
-        return self.q + self.delta_q
-
-    @property
-    def dq_real(self) -> np.ndarray:
-        return self.dq + self.delta_dq
-
-    @property
-    def penalty(self) -> float:
-        return float((self.rows.violation @ PENALTY).sum())
-
-    @property
-    def violation(self) -> float:
-        return float(self.rows.violation.max())
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """Bounds of joints and controls at knots 1..H, widened to contain the quickest brake."""
-
-    speed: np.ndarray  # (10,)
-    acceleration: np.ndarray  # (10,)
-    low: np.ndarray  # (10,)
-    high: np.ndarray  # (10,)
-    brake_u: np.ndarray  # (H, 10)
-    brake_q: np.ndarray  # (H, 10)
-    brake_dq: np.ndarray  # (H, 10)
-
-
-class _Problem:
-    """One call of `plan`: the rows, limits and cost, and how a motion is evaluated under them."""
-
-    def __init__(
-        self,
-        model: WorldModel,
-        state: State,
-        rules: Rules,
-        tight: Tightening,
-        cost: ReachCost,
-        limits: _Limits,
-        qp: StageQP,
-        free: np.ndarray,
-        dt: float,
-    ) -> None:
-        self.model, self.state, self.rules, self.tight = model, state, rules, tight
-        self.cost, self.limits, self.qp, self.free, self.dt = cost, limits, qp, free, dt
-        self.q0, self.dq0 = state.robot.q_ref, state.robot.dq_ref
-        self.iterations = 0
-        self.no_multipliers = np.zeros((len(tight.position), len(rules.body.radius)))
-
-    def evaluate(self, u: np.ndarray, multipliers: np.ndarray | None = None) -> _Iterate:
-        """Everything along the motion of u."""
-        q, dq = integrate(self.q0, self.dq0, u, self.dt)
-        delta_q, delta_dq = self.model.residual(q, dq, np.concatenate([u, u[-1:]]), self.state)
-        rows = evaluate(q + delta_q, dq, self.rules, self.tight, KEEP)
-        return _Iterate(u, q, dq, delta_q, delta_dq, rows, self.no_multipliers if multipliers is None else multipliers)
-
-    def merit(self, it: _Iterate, weights: tuple[np.ndarray, np.ndarray]) -> float:
-        return sum(self.cost.terms(it.q, it.dq, it.q_real, it.u, weights).values()) + it.penalty
-
-    def improve(self, it: _Iterate, trust: float, budget: int) -> tuple[_Iterate, float, bool]:
-        """SQP steps from `it`, at most `budget` QPs: the next iterate, the next trust radius, whether it converged.
-
-        Usually one QP and its full step. A full step that increases the merit (speeds are norms: from rest the
-        rows do not see them) is kept for one more QP from there, and dropped if that does not pay: the watchdog
-        technique, Nocedal and Wright 2006, ch. 18.6.
-        """
-        weights = self.cost.weights(it.q_real)
-        merit = self.merit(it, weights)
-        step = self._direction(it, trust, weights)
-        if step is None:
-            return it, max(0.3 * trust, TRUST_RANGE[0]), False
-        du, multipliers, predicted = step
-        done = predicted < CONVERGED[0] + CONVERGED[1] * merit
-        full = self._trial(it, du, 1.0, multipliers)
-        full_merit = self.merit(full, weights)
-        if full_merit <= merit - ARMIJO * max(predicted, 0.0):
-            return full, float(np.clip(1.5 * trust, *TRUST_RANGE)), done
-        if done:
-            return it, trust, True
-        if budget > 1 and full.violation < WATCHDOG:
-            second = self._direction(full, trust, weights)
-            if second is not None:
-                corrected = self._trial(full, second[0], 1.0, second[1])
-                if self.merit(corrected, weights) <= merit - ARMIJO * predicted:
-                    return corrected, trust, False
-        for share in STEPS:
-            trial = self._trial(it, du, share, multipliers)
-            if self.merit(trial, weights) <= merit - ARMIJO * share * predicted:
-                return trial, float(np.clip(trust if share >= 0.5 else 0.5 * trust, *TRUST_RANGE)), False
-        return it, max(0.2 * trust, TRUST_RANGE[0]), trust <= TRUST_RANGE[0]
-
-    def _direction(
-        self, it: _Iterate, trust: float, weights: tuple[np.ndarray, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, float] | None:
-        """The QP's step du (H, 10), multipliers, and the decrease of the merit it promises; None if it failed."""
-        self.iterations += 1
-        ddq = np.concatenate([it.u, it.u[-1:]])
-        by_q, by_dq = self.model.residual_jacobians(it.q, it.dq, ddq, self.state)
-        chain = None
-        if by_q.any() or by_dq.any():
-            chain = np.concatenate([by_q + np.eye(10), by_dq], axis=2)[1:]
-        expansion = self.cost.expand(it.q, it.dq, it.q_real, chain, weights)
-        expansion.hessian[:, 10:, 10:] += speed_curvature(it.q_real, it.dq, self.rules.body, it.multipliers)[1:]
-        rows = linearise(it.q_real, it.dq, self.rules, self.tight, it.rows)[1:]
-        if chain is not None:
-            by_speed = rows[..., 10:]
-            rows = (rows[..., :10].reshape(len(chain), -1, 10) @ chain).reshape(rows.shape)
-            rows[..., 10:] += by_speed
-        values = np.where(it.rows.row[1:, :, :, 0] >= 0, it.rows.value[1:] - BACKOFF[:, None], np.inf)
-        free, both = self.free, np.concatenate([self.free, 10 + self.free])
-        solution = self.qp.solve(
-            expansion.hessian[:, both[:, None], both], expansion.gradient[:, both], EFFORT_WEIGHT[free], it.u[:, free],
-            rows[..., both], values, self._control_bounds(it), self._state_bounds(it, trust), PENALTY,
-        )  # fmt: skip
-        if solution is None:
-            return None
-        du, (step, slack, row_multipliers) = np.zeros_like(it.u), solution
-        du[:, free] = step
-        multipliers = np.zeros_like(it.multipliers)
-        kind, sphere = it.rows.row[1:, MOTION, :, 0], it.rows.row[1:, MOTION, :, 1]
-        knot, i = np.nonzero((kind == ALLOWED) & (row_multipliers[:, MOTION] > 1e-3))
-        np.add.at(multipliers, (knot + 1, sphere[knot, i]), row_multipliers[knot, MOTION, i])
-        left = np.maximum(slack - BACKOFF, 0.0)
-        decrease = it.penalty - float((left @ PENALTY).sum()) + self._predicted(it, du, expansion)
-        return du, multipliers, decrease
-
-    def _trial(self, it: _Iterate, du: np.ndarray, step: float, multipliers: np.ndarray) -> _Iterate:
-        u = np.clip(it.u + step * du, -self.limits.acceleration, self.limits.acceleration)
-        return self.evaluate(u, multipliers)
-
-    def _predicted(self, it: _Iterate, du: np.ndarray, expansion: Expansion) -> float:
-        """Decrease of the cost that the quadratic model expects of du."""
-        dx = np.concatenate(integrate(np.zeros(10), np.zeros(10), du, self.dt), axis=1)[1:]
-        curvature = np.einsum("hi,hij,hj->", dx, expansion.hessian, dx)
-        effort = 0.5 * (((it.u + du) ** 2 - it.u**2) @ EFFORT_WEIGHT).sum()
-        return -float((expansion.gradient * dx).sum() + 0.5 * curvature + effort)
-
-    def _control_bounds(self, it: _Iterate) -> tuple[np.ndarray, np.ndarray]:
-        u, most = it.u[:, self.free], self.limits.acceleration[self.free]
-        return -most - u, most - u
-
-    def _state_bounds(self, it: _Iterate, trust: float) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds on the change of q and dq at knots 1..H; the quickest brake is always within."""
-        limits, tiny = self.limits, 1e-4
-        q, dq = it.q[1:], it.dq[1:]
-        low = np.minimum(np.maximum(limits.low, q - trust), limits.brake_q)
-        high = np.maximum(np.minimum(limits.high, q + trust), limits.brake_q)
-        time_left = np.minimum(it.rows.stop_time[1:, None], 1e3)
-        speed = np.minimum(limits.speed, LIMIT_SHARE * BRAKE * time_left)
-        change = SPEED_TRUST * trust * DQ_MAX
-        slow = np.minimum(np.maximum(-speed, dq - change), limits.brake_dq)
-        fast = np.maximum(np.minimum(speed, dq + change), limits.brake_dq)
-        free = self.free
-        return (
-            np.concatenate([(low - q)[:, free], (slow - dq)[:, free]], axis=1) - tiny,
-            np.concatenate([(high - q)[:, free], (fast - dq)[:, free]], axis=1) + tiny,
-        )
 
 
 class TrajectoryOptimizer:
@@ -321,7 +130,7 @@ class TrajectoryOptimizer:
         at = [state.robot.q_ref] + ([] if goal.q is None else [np.asarray(goal.q, float)])
         rules, names = build(guardrails, robot, around, at)
         cost = ReachCost(goal, self._horizon)
-        problem = _Problem(self._model, state, rules, tight, cost, limits, self._qp, self._free, self._dt)
+        problem = Sqp(self._model, state, rules, tight, cost, limits, self._qp, self._free, self._dt)
         if guess is None or guess.trajectory is None:
             best, seed, converged = self._cold(problem, goal)
         else:
@@ -350,14 +159,14 @@ class TrajectoryOptimizer:
 
     # -- where to start -------------------------------------------------------------------------------------
 
-    def _track(self, problem: _Problem, path: np.ndarray) -> _Iterate:
+    def _track(self, problem: Sqp, path: np.ndarray) -> Iterate:
         limits = problem.limits
         u = seeds.track(
             problem.q0, problem.dq0, path, limits.speed, limits.low, limits.high, limits.acceleration, self._dt
         )
         return problem.evaluate(u)
 
-    def _in_time(self, problem: _Problem, path: np.ndarray) -> np.ndarray:
+    def _in_time(self, problem: Sqp, path: np.ndarray) -> np.ndarray:
         """The path, slowed down to the ceiling that guardrails put on any point's speed."""
         ceiling = problem.rules.motion.v_max
         if not len(ceiling):
@@ -366,7 +175,7 @@ class TrajectoryOptimizer:
         fastest = np.linalg.norm(np.diff(points, axis=0), axis=2).max() / self._dt
         return seeds.slowed(path, fastest / (SEED_SPEED * float(ceiling.min())))
 
-    def _real_time(self, problem: _Problem, guess: Plan) -> tuple[_Iterate, str, bool]:
+    def _real_time(self, problem: Sqp, guess: Plan) -> tuple[Iterate, str, bool]:
         """One iteration from the last plan, one step on; a few more while a guardrail is violated."""
         on_plan = (
             np.abs(problem.q0 - guess.q_ref[1]).max() < 1e-6 and np.abs(problem.dq0 - guess.dq_ref[1]).max() < 1e-6
@@ -398,7 +207,7 @@ class TrajectoryOptimizer:
                 it, seed = still, "brake"
         return it, seed, converged
 
-    def _cold(self, problem: _Problem, goal: ReachGoal) -> tuple[_Iterate, str, bool]:
+    def _cold(self, problem: Sqp, goal: ReachGoal) -> tuple[Iterate, str, bool]:
         """The most promising seed, if it gets there; else a few iterations from every seed, the best carried on."""
         starts = [("brake", problem.evaluate(problem.limits.brake_u))]
         if goal.q is not None:
@@ -422,11 +231,11 @@ class TrajectoryOptimizer:
         name, best, converged = min(finished, key=lambda entry: self._score(problem, entry[1]))
         return best, name, converged
 
-    def _score(self, problem: _Problem, it: _Iterate) -> float:
+    def _score(self, problem: Sqp, it: Iterate) -> float:
         """The merit with one set of weights for all, so that different seeds compare."""
         return problem.merit(it, problem.cost.common_weights())
 
-    def _iterate(self, problem: _Problem, it: _Iterate, budget: int) -> tuple[_Iterate, bool]:
+    def _iterate(self, problem: Sqp, it: Iterate, budget: int) -> tuple[Iterate, bool]:
         trust, converged = TRUST, False
         end = problem.iterations + budget
         while problem.iterations < end and not converged:
@@ -453,12 +262,12 @@ class TrajectoryOptimizer:
             creep=CREEP,
         )
 
-    def _limits(self, guardrails: Sequence[Guardrail], goal: ReachGoal, state: State) -> _Limits:
+    def _limits(self, guardrails: Sequence[Guardrail], goal: ReachGoal, state: State) -> Limits:
         share = min((g.fraction for g in guardrails if isinstance(g, JointLimits)), default=1.0)
         margin = JOINT_MARGIN + max((g.position_error for g in guardrails if isinstance(g, JointLimits)), default=0.0)
         brake_u = seeds.brake(state.robot.dq_ref, self._horizon, self._dt)
         brake_q, brake_dq = integrate(state.robot.q_ref, state.robot.dq_ref, brake_u, self._dt)
-        return _Limits(
+        return Limits(
             speed=DQ_MAX * LIMIT_SHARE * share * float(np.clip(goal.speed_scale, 0.05, 1.0)),
             acceleration=np.minimum(DDQ_MAX, LIMIT_SHARE * share * BRAKE),
             low=Q_MIN + margin,
@@ -472,8 +281,8 @@ class TrajectoryOptimizer:
 
     def _report(
         self,
-        problem: _Problem,
-        it: _Iterate,
+        problem: Sqp,
+        it: Iterate,
         seed: str,
         converged: bool,
         stalled: int,
@@ -523,8 +332,8 @@ class TrajectoryOptimizer:
 
     def _margins(
         self,
-        problem: _Problem,
-        it: _Iterate,
+        problem: Sqp,
+        it: Iterate,
         trajectory: Trajectory,
         guardrails: Sequence[Guardrail],
         names: tuple[str, ...],
