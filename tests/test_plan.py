@@ -156,6 +156,30 @@ def test_a_free_motion_is_free_at_every_point_of_it() -> None:
     assert min(ways) > 10
 
 
+def test_a_way_that_keeps_its_distance_is_not_cut_short_at_the_price_of_it() -> None:
+    """Round a post at a distance, the shortcut would pass it at 3 mm: taken only if no comfort is asked for."""
+    robot = panda()
+    a, b = np.array([-0.5, 0.3, 0.0, -1.8, 0.0, 2.1, 0.8]), np.array([0.5, 0.3, 0.0, -1.8, 0.0, 2.1, 0.8])
+    over = np.array([0.0, -0.4, 0.0, -1.8, 0.0, 2.1, 0.8])
+    way, mem = np.array([a, over, b]), scratch(robot)
+    reach = float(np.linalg.norm(hand_pose(robot, np.array([0.0, *a[1:]]))[1][:2]))
+
+    def post(away: float) -> Any:
+        row = {"name": "post", "type": "sphere", "radius": 0.05, "position": [reach + away, 0.0, 0.0]}
+        row["position"][2] = float(hand_pose(robot, np.array([0.0, *a[1:]]))[1][2])
+        return world_of([_obstacle(row)], (), np.zeros(3), 0.0)
+
+    gaps = {away: post(away) for away in np.arange(0.10, 0.30, 0.002)}
+    away, world = next((d, w) for d, w in gaps.items() if rrt.keeps(robot, w, np.array([a, b]), MARGIN, mem))
+    assert not rrt.keeps(robot, world, np.array([a, b]), 0.01, mem), away
+    assert rrt.keeps(robot, world, way, 0.01, mem)
+    assert len(rrt.straighten(robot, world, way, MARGIN, MARGIN)) == 2
+    assert len(rrt.straighten(robot, world, way, MARGIN, 0.01)) == 3
+    draws = np.random.default_rng(0).random((50, 2))
+    assert rrt.keeps(robot, world, rrt.shorten(robot, world, way, draws, MARGIN, 0.01), 0.01, mem)
+    assert not rrt.keeps(robot, world, rrt.shorten(robot, world, way, draws, MARGIN, MARGIN), 0.01, mem)
+
+
 def test_gjk_of_boxes() -> None:
     corners = np.array(list(itertools.product([-0.5, 0.5], repeat=3))).T.copy()
     eye, zero, work = np.eye(3), np.zeros(3), np.empty((7, 3))

@@ -54,6 +54,7 @@ def measure(family: str, seeds: Sequence[int], time_limit: float = 5.0) -> dict[
         "ms_max": float(np.max(ms)),
         "motion_s_p50": float(np.median(lasts)) if lasts else None,
         "min_clearance_m": float(np.min(clearances)) if clearances else None,
+        "clearance_m_p50": float(np.median(clearances)) if clearances else None,
     }
 
 
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
         row = measure(family, range(first, last))
         figures = f"{row['ms_p50']:.0f} / {row['ms_p95']:.0f} / {row['ms_max']:.0f}"
         print(f"{family:<12} {row['solved']}/{row['n']} solved, {len(row['bad'])} bad, ms p50/p95/max {figures}, "
-              f"motion {row['motion_s_p50']:.2f} s")  # fmt: skip
+              f"motion {row['motion_s_p50']:.2f} s, clearance {1e3 * row['clearance_m_p50']:.1f} mm")  # fmt: skip
         for line in [*row["unsolved"], *row["bad"]]:
             print(f"    {line}")
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from robotctl.planning.motion import rrt
 from robotctl.planning.motion.chain import ACCELERATION, SPEED, hand_pose, panda
-from robotctl.planning.motion.clearance import MARGIN, obstruction, world_of
-from robotctl.planning.motion.planner import Motion, plan
+from robotctl.planning.motion.clearance import MARGIN, obstruction, scratch, world_of
+from robotctl.planning.motion.planner import COMFORT, Motion, plan
 from robotctl.planning.motion.problem import Obstacle, Problem
 from robotctl.planning.motion.timing import curve, timed
 
@@ -63,6 +63,7 @@ def warm_up() -> None:
     trees = rrt.plant(start, end[None])
     rrt.grow(robot, world, trees, np.append(end, 0.5)[None], rrt.STEP, MARGIN)
     path = np.array([start, start + 0.2, end])
-    rrt.shorten(robot, world, path, rng.random((4, 2)), MARGIN)
-    rrt.straighten(robot, world, path, MARGIN)
+    rrt.shorten(robot, world, path, rng.random((4, 2)), MARGIN, COMFORT)
+    rrt.straighten(robot, world, path, MARGIN, COMFORT)
+    rrt.keeps(robot, world, path, COMFORT, scratch(robot))
     timed(curve(path, np.array([0.0, 0.1, 0.0])), end, SPEED, ACCELERATION)

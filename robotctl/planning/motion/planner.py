@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import pairwise
 
 import numpy as np
 
@@ -39,6 +38,7 @@ SHARE = 0.85  # of the time limit that the search may take; the rest is for shor
 STRICT_SHARE = 0.4  # of the search, where the goal does not need the touches it allows
 RESTART = 3000  # samples after which the trees start anew, then twice as many
 SHORTCUTS = 120
+COMFORT = 0.01  # no stretch that keeps this is cut short, nor a corner rounded, at the price of keeping less [m]
 CHECKED = 0.8 * MARGIN  # of the final check: a chord of a rounded corner may be nearer than the corner [m]
 
 
@@ -191,8 +191,8 @@ def search(
 def _finish(robot: Robot, world: World, way: np.ndarray, rng: np.random.Generator, deadline: float) -> Motion | None:
     """Shortens, rounds, times and checks a free path; None if the check fails."""
     if time.perf_counter() < deadline:
-        way = rrt.shorten(robot, world, way, rng.random((SHORTCUTS, 2)), MARGIN)
-        way = rrt.straighten(robot, world, way, MARGIN)
+        way = rrt.shorten(robot, world, way, rng.random((SHORTCUTS, 2)), MARGIN, COMFORT)
+        way = rrt.straighten(robot, world, way, MARGIN, COMFORT)
     way = corners(way)
     if len(way) == 1:
         times, path = np.array([0.0]), way
@@ -214,16 +214,19 @@ def _motion(world: World, times: np.ndarray, path: np.ndarray, least: float) -> 
 
 
 def _blends(robot: Robot, world: World, way: np.ndarray) -> np.ndarray:
-    """How far before and behind each corner (n,) [rad] its rounding reaches: as far as it is free."""
+    """How far before and behind each corner (n,) [rad] its rounding reaches: as far as it is free.
+
+    Where the corner itself keeps COMFORT, a rounding does so as well, unless it had to be too small for that.
+    """
     lengths = np.linalg.norm(np.diff(way, axis=0), axis=1)
     sizes = np.zeros(len(way))
     mem = scratch(robot)
     for corner in range(1, len(way) - 1):
-        size = 0.5 * min(lengths[corner - 1], lengths[corner])
-        for _ in range(7):
-            points = blend_points(way, corner, size)
-            if all(march(robot, world, a, b, MARGIN, mem) >= 1.0 for a, b in pairwise(points)):
-                sizes[corner] = size
+        whole = 0.5 * min(lengths[corner - 1], lengths[corner])
+        for margin, halvings in ((COMFORT, 4), (MARGIN, 7)):
+            tries = [whole * 0.5**k for k in range(halvings)]
+            fitting = (s for s in tries if rrt.keeps(robot, world, blend_points(way, corner, s), margin, mem))
+            sizes[corner] = next(fitting, 0.0)
+            if sizes[corner] > 0.0:
                 break
-            size *= 0.5
     return sizes

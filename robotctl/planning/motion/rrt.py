@@ -128,8 +128,20 @@ def way(trees: Trees, a: int, b: int) -> np.ndarray:
 
 
 @njit(cache=True)
-def shorten(robot, world, path, draws, margin):
-    """The path (n, J) with detours cut out: draws (m, 2) in [0, 1) say which two points of it to join, in turns."""
+def keeps(robot, world, path, margin, mem):
+    """Whether the straight lines between the configurations of `path` (n, J) keep `margin` [m]."""
+    for k in range(1, len(path)):  # noqa: SIM110 (numba compiles no generators)
+        if march(robot, world, path[k - 1], path[k], margin, mem) < 1.0:
+            return False
+    return True
+
+
+@njit(cache=True)
+def shorten(robot, world, path, draws, margin, comfort):
+    """The path (n, J) with detours cut out: draws (m, 2) in [0, 1) say which two points of it to join, in turns.
+
+    A stretch that keeps `comfort` [m] is given up only for one that does, too; `margin` [m] holds everywhere.
+    """
     mem = scratch(robot)
     n, joints = path.shape
     size = n + 2 * len(draws)
@@ -154,8 +166,15 @@ def shorten(robot, world, path, draws, margin):
         a = way[i] + (way[i + 1] - way[i]) * ((u - along[i]) / du if du > 0.0 else 0.0)
         b = way[k] + (way[k + 1] - way[k]) * ((v - along[k]) / dv if dv > 0.0 else 0.0)
         old = (along[i + 1] - u) + (along[k] - along[i + 1]) + (v - along[k])
-        if _length(robot.weight, a, b) > old - 1e-3 or march(robot, world, a, b, margin, mem) < 1.0:
+        if _length(robot.weight, a, b) > old - 1e-3:
             continue
+        if march(robot, world, a, b, comfort, mem) < 1.0:
+            if march(robot, world, a, b, margin, mem) < 1.0:
+                continue
+            other[0], other[k - i + 1] = a, b
+            other[1 : k - i + 1] = way[i + 1 : k + 1]
+            if keeps(robot, world, other[: k - i + 2], comfort, mem):
+                continue
         m = 0
         for x in range(i + 1):
             other[m] = way[x]
@@ -174,13 +193,16 @@ def shorten(robot, world, path, draws, margin):
 
 
 @njit(cache=True)
-def straighten(robot, world, path, margin):
-    """The path (n, J) without the corners that can be left out one by one."""
+def straighten(robot, world, path, margin, comfort):
+    """The path (n, J) without the corners that can be left out one by one; `margin` and `comfort` as above."""
     mem = scratch(robot)
     out = path.copy()
     n, k = len(path), 1
     while k < n - 1:
-        if march(robot, world, out[k - 1], out[k + 1], margin, mem) >= 1.0:
+        if march(robot, world, out[k - 1], out[k + 1], comfort, mem) >= 1.0 or (
+            march(robot, world, out[k - 1], out[k + 1], margin, mem) >= 1.0
+            and not keeps(robot, world, out[k - 1 : k + 2], comfort, mem)
+        ):
             for x in range(k, n - 1):
                 out[x] = out[x + 1]
             n, k = n - 1, max(k - 1, 1)
