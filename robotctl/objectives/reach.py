@@ -18,4 +18,5 @@ class ReachGoal:
     position: np.ndarray | None = None  # (3,) TCP in the world [m]
     rotation: np.ndarray | None = None  # (3, 3) world from hand
     q: np.ndarray | None = None  # (10,) [m, rad]
+    along: np.ndarray | None = None  # (3,) unit vector, world: the hand should come to its goal on this line
     speed_scale: float = 1.0  # share of the joint speed limits that may be used

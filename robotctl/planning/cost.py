@@ -2,13 +2,14 @@
 
 With e the position error [m] and theta the angle between hand and goal, per knot (the last one counts more):
 
-    pose      = w_p/2 |e|^2 + w_r (1 - cos theta)          (1 - cos theta = |R - R*|_F^2 / 4: smooth at any angle)
+    pose      = 1/2 e' W e + w_r (1 - cos theta)           (1 - cos theta = |R - R*|_F^2 / 4: smooth at any angle)
     posture   = 1/2 sum_j w_j (q_j - q*_j)^2
     velocity  = 1/2 w_v sum_j (dq_j / DQ_MAX_j)^2
     effort    = 1/2 w_u sum_j (u_j / DDQ_MAX_j)^2
 
+W = w_p I, or, if the hand should come along a line d, w_p (d d' + STRAIGHT (I - d d')): off the line errors count more.
 near = 1 / (1 + error^2 / NEAR^2) blends posture into pose; it is held fixed during one SQP iteration. The Hessian
-of the pose term is the Gauss-Newton one (Nocedal and Wright 2006, ch. 10): w_p J_v' J_v + w_r J_w' J_w.
+of the pose term is the Gauss-Newton one (Nocedal and Wright 2006, ch. 10): J_v' W J_v + w_r J_w' J_w.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from robotctl.planning.kernels import cross, frames
 from robotctl.robot import DDQ_MAX, DQ_MAX, HAND, N_FRAMES, TCP
 
 POSITION = 60.0  # w_p [1/m^2]
+STRAIGHT = 20.0  # how much more an error off the line of approach counts than one along it
 ROTATION = 12.0  # w_r [1]
 POSTURE = np.array([6.0, 6.0, 3.0, *[2.0] * 7])  # w_j [1/m^2, 1/rad^2]
 POSTURE_FLOOR = 0.3  # share of the posture term that stays at the goal, against drift of the redundant joints
@@ -45,8 +47,8 @@ def _pose(q, position, rotation, w_position, w_rotation, derivatives):
     error2, cost = np.zeros(T), np.zeros(T)
     gradient, hessian = np.zeros((T, 10)), np.zeros((T, 10, 10))
     R, o = np.empty((N_FRAMES, 3, 3)), np.empty((N_FRAMES, 3))
-    linear, turning = np.zeros((3, 10)), np.zeros((3, 10))
-    tip, e, torque = np.empty(3), np.empty(3), np.empty(3)
+    linear, turning, weighted = np.zeros((3, 10)), np.zeros((3, 10)), np.empty(3)
+    tip, e, force, torque = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     for k in range(T):
         frames(q[k], R, o)
         for i in range(3):
@@ -64,8 +66,10 @@ def _pose(q, position, rotation, w_position, w_rotation, derivatives):
             torque[2] -= 0.5 * t2
         turned = 0.5 * (3.0 - trace)  # 1 - cos theta
         square = e[0] * e[0] + e[1] * e[1] + e[2] * e[2]
-        cost[k] = 0.5 * w_position * square + w_rotation * turned
-        error2[k] = (square if w_position > 0 else 0.0) + (2.0 * RADIAN**2 * turned if w_rotation > 0 else 0.0)
+        for i in range(3):
+            force[i] = w_position[i, 0] * e[0] + w_position[i, 1] * e[1] + w_position[i, 2] * e[2]
+        cost[k] = 0.5 * (e[0] * force[0] + e[1] * force[1] + e[2] * force[2]) + w_rotation * turned
+        error2[k] = (square if w_position[0, 0] > 0.0 else 0.0) + (2.0 * RADIAN**2 * turned if w_rotation > 0 else 0.0)
         if not derivatives:
             continue
         linear[0, 0] = linear[1, 1] = 1.0
@@ -77,11 +81,14 @@ def _pose(q, position, rotation, w_position, w_rotation, derivatives):
             turning[0, 2 + i], turning[1, 2 + i], turning[2, 2 + i] = z0, z1, z2
         for i in range(10):
             for d in range(3):
-                gradient[k, i] += w_position * linear[d, i] * e[d] + w_rotation * turning[d, i] * torque[d]
+                gradient[k, i] += linear[d, i] * force[d] + w_rotation * turning[d, i] * torque[d]
+                weighted[d] = 0.0
+                for f in range(3):
+                    weighted[d] += w_position[d, f] * linear[f, i]
             for j in range(i + 1):
                 h = 0.0
                 for d in range(3):
-                    h += w_position * linear[d, i] * linear[d, j] + w_rotation * turning[d, i] * turning[d, j]
+                    h += weighted[d] * linear[d, j] + w_rotation * turning[d, i] * turning[d, j]
                 hessian[k, i, j] = hessian[k, j, i] = h
     return error2, cost, gradient, hessian
 
@@ -100,7 +107,10 @@ class ReachCost:
     def __init__(self, goal: ReachGoal, horizon: int) -> None:
         self._position = np.zeros(3) if goal.position is None else np.asarray(goal.position, float)
         self._rotation = np.eye(3) if goal.rotation is None else np.ascontiguousarray(goal.rotation, dtype=float)
-        self._w_position = 0.0 if goal.position is None else POSITION
+        self._w_position = np.zeros((3, 3)) if goal.position is None else POSITION * np.eye(3)
+        if goal.position is not None and goal.along is not None:
+            line = np.outer(goal.along, goal.along)
+            self._w_position = POSITION * (line + STRAIGHT * (np.eye(3) - line))
         self._w_rotation = 0.0 if goal.rotation is None else ROTATION
         self._has_pose = goal.position is not None or goal.rotation is not None
         self._guide = None if goal.q is None else np.asarray(goal.q, float)

@@ -60,8 +60,9 @@ def pick(name: str, state: State, context: SkillContext) -> Story:
     if np.linalg.norm(moved) > 0.05:
         return Outcome(False, "the object moved away", features=seen)
     reached = yield Phase(
-        "descend", ReachGoal(pose.position + moved, pose.rotation, at), opening, 0.005, 0.06, ignore=ignore
-    )
+        "descend", ReachGoal(pose.position + moved, pose.rotation, at, pose.rotation[:, 2]), opening, 0.005, 0.06,
+        ignore=ignore,
+    )  # fmt: skip
     if not reached.ok:
         short = reached.short()
         away = ReachGoal(pose.before + moved, pose.rotation, before)

@@ -19,6 +19,7 @@ ABOVE = 0.08  # the object comes down on its spot from this height [m]
 RELEASE_GAP = 0.004  # height above the surface at which the fingers open [m]
 RETREAT = 0.10  # [m]
 OPEN_TIME = 0.4  # [s]
+DOWN = np.array([0.0, 0.0, -1.0])
 TURNS = 8  # a round object may be put down at this many angles
 RELEASE_OPENING = 0.056  # how much wider than the grip the fingers open [m]
 
@@ -85,7 +86,8 @@ def place(spot: Spot, state: State, context: SkillContext) -> Story:
         return Outcome(False, f"the carry was given up {reached.short()}", features=seen)
     if reached.state.robot.held is None:
         return Outcome(False, LOST, features=seen)
-    reached = yield Phase("lower", ReachGoal(path.positions[1], path.rotation, at), 0.0, 0.006, 0.06, ignore=ignore)
+    down = ReachGoal(path.positions[1], path.rotation, at, DOWN)
+    reached = yield Phase("lower", down, 0.0, 0.006, 0.06, ignore=ignore)
     if not reached.ok:
         short = reached.short()
         back = ReachGoal(path.positions[0], path.rotation, above)
