@@ -30,6 +30,7 @@ def test_play_is_repeatable_and_its_samples_are_undisturbed(monkeypatch: pytest.
     one, two = (play(scene, kind, np.random.default_rng(1000)) for _ in range(2))
     assert one.q.tobytes() == two.q.tobytes()
     assert one.loaded.mean() > 0.5  # the cup is in the hand, by friction alone
+    assert one.free[one.loaded].mean() > 0.3  # and what holds it does not count as a disturbance
     samples = samples_of([one])
     assert set(np.unique(samples.step)) <= set(range(1, HORIZON + 1))
     late = np.median(np.abs(samples.delta_q + 0.025 * samples.dq)[samples.moving], axis=0)

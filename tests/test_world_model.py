@@ -294,6 +294,8 @@ def test_the_packaged_model_is_described_and_small(learned: LearnedWorldModel) -
     assert DEFAULT.stat().st_size < 1_000_000
     assert learned.card["sha256"] == learned.sha256
     assert learned.path == "robotctl default"
+    residual = next(p for p in learned.card["evaluation"]["parts"] if p["name"] == "actuator_residual")
+    assert residual["loaded"]["learned"][0] < residual["loaded"]["integrator"][0]  # it has felt loads
 
 
 def test_running_needs_no_jax() -> None:

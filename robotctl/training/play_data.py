@@ -97,7 +97,7 @@ def play(scene: Scene, kind: ObjectKind | None, generator: np.random.Generator) 
             grip = opening if holding and tick == 0 else 0.0 if holding else 0.04
             observation = simulator.step(np.append(target, grip))
             truth = simulator.truth()
-            free = all(c.other == "thing" and c.link.endswith(("finger", "hand")) for c in truth.contacts)
+            free = all(c.other == "thing" and c.link.endswith(("finger", "pad", "hand")) for c in truth.contacts)
             free &= bool(np.all((truth.q[-1] > Q_MIN + AT_LIMIT) & (truth.q[-1] < Q_MAX - AT_LIMIT)))
             loaded = False
             if kind is not None and holding:
