@@ -2,7 +2,7 @@
 
 Every problem is built around a hidden witness: a smooth joint motion from the start to the guide that takes
 WITNESS_TIME of the 3 s. Boxes and obstacle spheres are drawn near its straight counterpart and kept only where they
-leave the witness room, so that a way in time exists; two boxes of every static problem block the straight way. People are drawn so
+leave the witness room, so that a way in time exists; one box of every static problem blocks the straight way. People are drawn so
 that the robot may stand where it starts or ends, whatever the prediction's bound allows them.
 """
 
@@ -352,7 +352,7 @@ def _furniture(kind: str, room: _Room, guide: np.ndarray, generator: np.random.G
         boxes = [top] if room.leaves(top) else []
         extra = {"static": 12, "person": 4, "blade": 5, "cup": 8}[kind]
     for i in range(extra):
-        box = room.box(f"box{i}", generator, 0.12, blocks=kind == "static" and i < 2)
+        box = room.box(f"box{i}", generator, 0.12, blocks=kind == "static" and i == 0)
         if box is None:
             return None
         boxes.append(box)
