@@ -40,9 +40,7 @@ def problem(kind: str, joints: int = 7, seed: int = SEED) -> PlanningProblem:
 
 def with_boxes(given: PlanningProblem, *boxes: Box) -> PlanningProblem:
     """The problem with other furniture."""
-    rules = tuple(
-        replace(g, boxes=boxes_of(boxes)) if isinstance(g, Clearance) else g for g in given.guardrails
-    )
+    rules = tuple(replace(g, boxes=boxes_of(boxes)) if isinstance(g, Clearance) else g for g in given.guardrails)
     return replace(given, guardrails=rules, boxes=boxes, obstacles=np.zeros((0, 4)))
 
 

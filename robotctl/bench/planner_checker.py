@@ -9,6 +9,7 @@ speed and acceleration limits of the reference, fixed joints that move, and cont
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def check_path(problem: PlanningProblem, path: np.ndarray) -> Verdict:
     if path.ndim != 2 or not len(path) or not np.isfinite(path).all():
         return Verdict({"finite": np.inf}, np.inf, np.inf, None)
     pieces = [path[:1]]
-    for a, b in zip(path[:-1], path[1:], strict=True):
+    for a, b in pairwise(path):
         n = max(1, int(np.ceil(np.abs(b - a).max() / PATH_STEP)))
         pieces.append(a + np.linspace(0.0, 1.0, n + 1)[1:, None] * (b - a))
     q = np.concatenate(pieces)
@@ -201,7 +202,8 @@ def _errors(problem: PlanningProblem, q: np.ndarray) -> tuple[float, float]:
     """Distance [m] and angle [rad] between the hand at q (10,) and the goal."""
     position, rotation = tcp_pose(q)
     goal = problem.goal
-    assert goal.position is not None and goal.rotation is not None
+    assert goal.position is not None
+    assert goal.rotation is not None
     cosine = 0.5 * (np.trace(rotation.T @ goal.rotation) - 1.0)
     return float(np.linalg.norm(position - goal.position)), float(np.arccos(np.clip(cosine, -1.0, 1.0)))
 

@@ -101,11 +101,10 @@ def _accelerations(problem: PlanningProblem, free: np.ndarray, spline: Any) -> n
 
 def _plant(problem: PlanningProblem) -> tuple[Any, Any]:
     """The robot as spheres on links, boxes and obstacles in the world, with only the pairs that matter."""
-    from pydrake.geometry import CollisionFilterDeclaration, GeometrySet
+    from pydrake.geometry import Box, CollisionFilterDeclaration, GeometrySet, Sphere
     from pydrake.math import RigidTransform, RotationMatrix
     from pydrake.multibody.parsing import Parser
     from pydrake.multibody.plant import AddMultibodyPlantSceneGraph, CoulombFriction
-    from pydrake.geometry import Box, Sphere
     from pydrake.systems.framework import DiagramBuilder
 
     builder = DiagramBuilder()

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robotctl.bench.planner_problems import DT, STEPS, PlanningProblem, accelerations, at_rest
+from robotctl.bench.planner_problems import PlanningProblem, accelerations
+from robotctl.bench.planner_surroundings import DT, STEPS, at_rest
 from robotctl.geometry import point_box_distance, point_segment_distance, rotation_z
 from robotctl.guardrails.blade_speed import BladeSpeed
 from robotctl.guardrails.clearance import Clearance
@@ -24,7 +25,7 @@ from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
 from robotctl.planning.cost import COMMON_POSTURE, POSITION, POSTURE, ROTATION, TERMINAL
 from robotctl.robot import DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN
-from robotctl.trajectory import Trajectory
+from robotctl.trajectory import Sweep, Trajectory
 from robotctl.world_model.kinematic import held_bound
 
 PAD = np.array([0.004, 0.02])  # [m, m/s] for what happens between the samples
@@ -133,7 +134,9 @@ def _padded(values: np.ndarray, count: int, fill: float) -> np.ndarray:
     return out
 
 
-def _box_pairs(problem: PlanningProblem, center: np.ndarray, radius: np.ndarray) -> tuple[np.ndarray, ...]:
+def _box_pairs(
+    problem: PlanningProblem, center: np.ndarray, radius: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Furniture and keep-out regions, the nearest pairs; padding is far away."""
     spheres = [parts(problem.robot, "finger", "held", "blade")]
     boxes = [(np.array([b.center for b in problem.boxes]).reshape(-1, 3),
@@ -147,10 +150,10 @@ def _box_pairs(problem: PlanningProblem, center: np.ndarray, radius: np.ndarray)
             boxes.append((g.boxes.center, g.boxes.rotation, g.boxes.half))
             rooms.append(g.distance if isinstance(g, Clearance) else 0.0)
     rows: list[tuple[np.ndarray, ...]] = []
-    for chosen, (c, R, half), room in zip(spheres, boxes, rooms, strict=True):
+    for chosen, (c, R, half), asked in zip(spheres, boxes, rooms, strict=True):
         s, b = (a.ravel() for a in np.meshgrid(chosen, np.arange(len(c)), indexing="ij"))
-        gap = point_box_distance(center[:, s], c[b], R[b], half[b]).min(axis=0) - radius[s] - room
-        rows.append((gap, s, c[b], R[b], half[b], np.full(len(s), room)))
+        gap = point_box_distance(center[:, s], c[b], R[b], half[b]).min(axis=0) - radius[s] - asked
+        rows.append((gap, s, c[b], R[b], half[b], np.full(len(s), asked)))
     gap, s, c, R, half, room = (np.concatenate(part) for part in zip(*rows, strict=True))
     movable = problem.robot.spheres.frame[s] >= (1 if len(problem.joints) == 7 else 0)
     keep = _nearest(np.where(movable, gap, np.inf), N_BOX)
@@ -183,10 +186,10 @@ def _self_pairs(problem: PlanningProblem, center: np.ndarray, radius: np.ndarray
     return np.stack([s[keep], o[keep]], axis=1)
 
 
-def _people_pairs(problem: PlanningProblem, sweep: object) -> tuple[np.ndarray, np.ndarray]:
+def _people_pairs(problem: PlanningProblem, sweep: Sweep) -> tuple[np.ndarray, np.ndarray]:
     """Sphere, capsule and rule of the pairs with the least slack on the straight way; padded with a rule never met."""
-    a, b, r = sweep.capsule_a, sweep.capsule_b, sweep.capsule_radius  # type: ignore[attr-defined]
-    center, speed = sweep.center, sweep.speed  # type: ignore[attr-defined]
+    a, b, r = sweep.capsule_a, sweep.capsule_b, sweep.capsule_radius
+    center, speed = sweep.center, sweep.speed
     counts = {Separation: N_SEPARATION, BladeSpeed: N_BLADE}
     total = N_SEPARATION + N_BLADE
     pair, rule = np.zeros((total, 2), int), np.tile([-FAR, 100.0], (total, 1))

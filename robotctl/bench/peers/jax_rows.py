@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from robotctl.bench.peers.formulation import COST, PAD, Spec
+from robotctl.bench.peers.formulation import COST, N_SELF, PAD, Spec
 from robotctl.bench.planner_problems import DT, STEPS
 from robotctl.geometry import norm, point_box_distance, point_segment_distance
 from robotctl.planning.cost import EFFORT_WEIGHT, VELOCITY_WEIGHT
@@ -31,7 +31,7 @@ def as_data(spec: Spec) -> Data:
     goal, actuators = spec.problem.goal, spec.problem.model.actuators
     n, c = SPHERES - len(spheres), CAPSULES - spec.capsule_a.shape[1]
     assert c >= 0, "one person at most"
-    apart = np.zeros((max(0, 12 - len(spec.self_pair)), 2), int) + [0, len(spheres) - 1]
+    apart = np.tile([0, len(spheres) - 1], (max(0, N_SELF - len(spec.self_pair)), 1))
     return {
         "frame": np.pad(spheres.frame, (0, n)),
         "offset": np.pad(spheres.offset, ((0, n), (0, 0))),
@@ -45,7 +45,7 @@ def as_data(spec: Spec) -> Data:
             )
         },
         "self_pair": np.concatenate([spec.self_pair, apart]),
-        "self_valid": np.arange(12) < len(spec.self_pair),
+        "self_valid": np.arange(N_SELF) < len(spec.self_pair),
         "tilt": np.float64(spec.tilt),
         "speed_bound": np.float64(spec.speed_bound),
         "capsule_a": np.pad(spec.capsule_a, ((0, 0), (0, c), (0, 0)), constant_values=-50.0),

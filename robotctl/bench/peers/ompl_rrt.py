@@ -14,7 +14,8 @@ import numpy as np
 
 from robotctl.bench.peers.formulation import LIMIT_ROOM, PAD
 from robotctl.bench.peers.peer import Answer
-from robotctl.bench.planner_problems import PlanningProblem, at_rest
+from robotctl.bench.planner_problems import PlanningProblem
+from robotctl.bench.planner_surroundings import at_rest
 from robotctl.guardrails.clearance import Clearance
 from robotctl.guardrails.guardrail import parts
 from robotctl.guardrails.keep_out import KeepOut

@@ -51,14 +51,19 @@ class RealTime:
         first = planner.plan(problem.state, None, problem.goal, problem.robot, SKILL, problem.obstacles)
         if first.trajectory is None:
             return _answer(first, 0.0, None)
-        here = problem.state.robot
-        moved = replace(
-            here,
-            q=first.trajectory.q[1], dq=first.trajectory.dq[1], q_ref=first.q_ref[1], dq_ref=first.dq_ref[1],
-        )  # fmt: skip
-        state = replace(problem.state, time=problem.state.time + DT, robot=moved)  # people: no newer reading
+        state = one_step_on(problem.state, first)
         plan, ms = _timed(planner, problem, state, first)
         return _answer(plan, ms, state)
+
+
+def one_step_on(state: State, plan: Plan) -> State:
+    """Where the plan leads after its first step; of people there is no newer reading."""
+    assert plan.trajectory is not None
+    robot = replace(
+        state.robot,
+        q=plan.trajectory.q[1], dq=plan.trajectory.dq[1], q_ref=plan.q_ref[1], dq_ref=plan.dq_ref[1],
+    )  # fmt: skip
+    return replace(state, time=state.time + DT, robot=robot)
 
 
 def _timed(
