@@ -264,3 +264,25 @@ def test_an_interrupted_bench_loses_nothing(tmp_path: Path, monkeypatch: pytest.
     records = bench.run_bench(plan, ["cold", "mppi"], tmp_path, 1.0, True, lambda _: None)
     assert [r["method"] for r in records] == ["cold", "mppi"]
     assert Still.calls == 2  # `cold` was not asked again
+
+
+def test_a_peer_that_gives_up_is_an_answer() -> None:
+    class Failing:
+        name = "drake"
+        kinds = KINDS
+
+        def solve(self, problem: PlanningProblem, time_limit: float) -> Answer:
+            raise RuntimeError("no")
+
+    found = bench.record(problem("cup"), Failing(), 1.0)
+    assert not found["feasible"]
+    assert found["note"] == "RuntimeError: no"
+    row = bench.figures("drake", [found], {})
+    assert row["feasible_rate"] == 0.0
+    assert row["max_violation"] == np.inf  # null in JSON
+    Failing.name = "cold"
+    with pytest.raises(RuntimeError):  # ours must not
+        bench.record(problem("cup"), Failing(), 1.0)
+    assert bench.expected([("cup", 7, 0), ("static", 7, 0)], ["cold", "ompl"]) == 3
+    with pytest.raises(UsageError, match="at least one"):
+        bench.chosen_kinds(",")

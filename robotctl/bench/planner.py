@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "mppi": ("jax",),
     "ompl": ("ompl",),
 }
-OURS = "cold"
+OURS = "cold"  # what the others' times are compared with
+OURS_ALL = ("cold", "rti")
 
 
 def chosen_methods(text: str | None) -> tuple[list[str], dict[str, str]]:
@@ -53,6 +55,8 @@ def chosen_kinds(text: str) -> list[str]:
     for kind in kinds:
         if kind not in KINDS:
             raise UsageError(f"--kinds: no kind '{kind}'{nearest(kind, KINDS)}")
+    if not kinds:
+        raise UsageError(f"--kinds: name at least one of {', '.join(KINDS)}")
     return list(dict.fromkeys(kinds))
 
 
@@ -85,6 +89,11 @@ def method(name: str) -> Peer:
     raise UsageError(f"no method '{name}'{nearest(name, LIBRARIES)}")
 
 
+def expected(plan: Sequence[tuple[str, int, int]], names: Sequence[str]) -> int:
+    """How many answers there will be: not every method can express every kind."""
+    return sum(kind in method(name).kinds for name in names for kind, _, _ in plan)
+
+
 def run_bench(
     plan: Sequence[tuple[str, int, int]],
     names: Sequence[str],
@@ -114,7 +123,13 @@ def run_bench(
 
 def record(problem: PlanningProblem, peer: Peer, time_limit: float) -> dict[str, Any]:
     """One method's answer to one problem, judged."""
-    answer = peer.solve(problem, time_limit)
+    begin = time.perf_counter()
+    try:
+        answer = peer.solve(problem, time_limit)
+    except (RuntimeError, ValueError, ArithmeticError) as error:  # a peer's solver gave up: that is its answer
+        if peer.name in OURS_ALL:
+            raise
+        answer = Answer(1e3 * (time.perf_counter() - begin), note=f"{type(error).__name__}: {str(error)[:200]}")
     base = {
         "problem": problem.name, "kind": problem.kind, "joints": len(problem.joints), "seed": problem.seed,
         "method": peer.name, "ms": round(answer.ms, 3), "note": answer.note,

@@ -116,7 +116,7 @@ def planner(
     Methods whose library is not installed are left out and named: pip install 'robotctl[bench]'.
     """
     from robotctl.bench.guardrails import chosen_seeds
-    from robotctl.bench.planner import bench_answer, chosen_kinds, chosen_methods, run_bench
+    from robotctl.bench.planner import bench_answer, chosen_kinds, chosen_methods, expected, run_bench
     from robotctl.bench.planner_problems import problems as all_problems
     from robotctl.cli.output import console, note, print_json, stdout_for_answers
     from robotctl.cli.view import progress_bar
@@ -129,7 +129,7 @@ def planner(
         from robotctl.bench.planner_scaling import draw, measure
 
         with stdout_for_answers():
-            points = measure(lambda text: note(text))
+            points = measure(note)
             picture = draw(points, folder)
         if as_json:
             print_json({"schema": "robotctl/bench-planner-scaling.v1", "points": points, "picture": picture})
@@ -142,7 +142,7 @@ def planner(
         note(f"{name}: left out, {word}")
     if not names:
         raise MissingPartError("no method can run here: pip install 'robotctl[bench]'")
-    total = len(plan) * len(names)
+    total = expected(plan, names)
     with stdout_for_answers(), progress_bar(total, "answers") if sys.stderr.isatty() else nullcontext() as bar:
 
         def advance(record: dict[str, Any]) -> None:
