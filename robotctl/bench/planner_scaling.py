@@ -12,7 +12,7 @@ import numpy as np
 
 from robotctl.bench.peers.ours import one_step_on
 from robotctl.bench.planner_problems import PlanningProblem, make_problem
-from robotctl.bench.planner_surroundings import world_model
+from robotctl.bench.planner_surroundings import at_rest, world_model
 from robotctl.errors import MissingPartError
 from robotctl.planning.trajectory_optimizer import TrajectoryOptimizer
 from robotctl.state import State
@@ -24,7 +24,8 @@ MEMBERS = (1, 2, 3, 5, 10, 20)
 JOINTS = (7, 10)
 SEEDS = range(4)
 REPEATS = 5  # calls of which the median counts
-FAR = 3.0  # [m] away: obstacles that cost evaluation only
+FAR = 3.0  # [m] away
+ROOM = 0.12  # [m] that obstacles beyond the problem's own leave the straight way
 
 
 def measure(tell: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -79,8 +80,10 @@ def _varied(problem: PlanningProblem, what: str, value: int) -> PlanningProblem:
         rng = np.random.default_rng(problem.seed)
         have, goal = problem.obstacles[:value], np.asarray(problem.goal.position)
         more = rng.normal(0.0, 0.5, (value - len(have), 3)) + goal
-        keep = np.linalg.norm(more - goal, axis=1) > 0.5  # not where the arm goes
-        more[~keep, 0] += FAR
+        way = np.linspace(problem.state.robot.q_ref, np.asarray(problem.goal.q), 15)
+        gap = np.linalg.norm(at_rest(problem.robot, way)[0][:, :, None] - more, axis=-1)
+        near = (gap - problem.robot.spheres.radius[:, None]).min(axis=(0, 1)) < ROOM
+        more[near, 0] += FAR  # what stands in the way would make another problem of it
         balls = np.concatenate([have, np.concatenate([more, np.full((len(more), 1), 0.03)], axis=1)])
         return replace(problem, obstacles=balls)
     if what == "members":
