@@ -70,7 +70,7 @@ def _program(ca: Any, spec: Spec, time_limit: float) -> tuple[Any, np.ndarray, d
     options = {
         "print_time": False,
         "ipopt": {"print_level": 0, "sb": "yes", "max_wall_time": time_limit, "tol": 1e-4, "max_iter": 3000,
-                  "mu_strategy": "adaptive"},
+                  "mu_strategy": "monotone"},
     }  # fmt: skip
     solver = ca.nlpsol("peer", "ipopt", nlp, options)
     equal, unequal = 2 * n * STEPS, int(nlp["g"].shape[0]) - 2 * n * STEPS
