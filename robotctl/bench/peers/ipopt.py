@@ -67,10 +67,10 @@ def _program(ca: Any, spec: Spec, time_limit: float) -> tuple[Any, np.ndarray, d
     ]
     objective = ca.sum2(cost.map(STEPS)(Q, V, U, ca.DM(spec.weight[None])))
     nlp = {"x": ca.vertcat(ca.vec(Q), ca.vec(V), ca.vec(U)), "f": objective, "g": ca.vertcat(*g)}
-    options = {
+    options = {  # barrier strategy: with "monotone" it solved 1 instead of 8 of the ten problems of seed 0 in 20 s
         "print_time": False,
         "ipopt": {"print_level": 0, "sb": "yes", "max_wall_time": time_limit, "tol": 1e-4, "max_iter": 3000,
-                  "mu_strategy": "monotone"},
+                  "mu_strategy": "adaptive"},
     }  # fmt: skip
     solver = ca.nlpsol("peer", "ipopt", nlp, options)
     equal, unequal = 2 * n * STEPS, int(nlp["g"].shape[0]) - 2 * n * STEPS
