@@ -66,7 +66,7 @@ class PlanningProblem:
     obstacles: np.ndarray  # (n, 4) spheres of other objects x y z r [m]
     model: LearnedWorldModel
     assumptions: Assumptions
-    witness: np.ndarray  # (STEPS, 10) accelerations of a motion that gets there; people may slow it down
+    witness: np.ndarray  # (STEPS, 10) accelerations of a motion that gets there
     horizon: int = STEPS
     dt: float = DT
 
