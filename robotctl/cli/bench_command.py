@@ -1,4 +1,4 @@
-"""`robotctl bench guardrails`: the same episodes with and without guardrails, counted by the judge."""
+"""`robotctl bench`: the same episodes with and without guardrails, and our planner beside its peers."""
 
 from __future__ import annotations
 
@@ -90,6 +90,104 @@ def guardrails(
         for part in table(answer):
             terminal.print(part)
     raise typer.Exit(exit_code(answer))
+
+
+@app.command("planner")
+def planner(
+    seeds: Annotated[str | None, typer.Option(help="Seeds A:B (without B).", show_default="0:6")] = None,
+    problems: Annotated[
+        int | None, typer.Option(help="At most so many problems.", min=1, show_default="all of these seeds")
+    ] = None,
+    kinds: Annotated[str, typer.Option(help="Which kinds of problems.")] = "static,person,blade,cup,shelf",
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Which of cold, rti, slsqp, ipopt, drake, cem, mppi, ompl.", show_default="all installed"),
+    ] = None,
+    time_limit: Annotated[float, typer.Option(help="Seconds a slow method gets for one problem.", min=0.1)] = 10.0,
+    scaling: Annotated[bool, typer.Option("--scaling", help="Draw how our times grow instead.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what lies in --out.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the answers.", show_default="runs/bench-planner-DATE")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compares our trajectory optimizer with its peers on the same problems, judged by one independent checker.
+
+    Methods whose library is not installed are left out and named: pip install 'robotctl[bench]'.
+    """
+    from robotctl.bench.guardrails import chosen_seeds
+    from robotctl.bench.planner import bench_answer, chosen_kinds, chosen_methods, expected, run_bench
+    from robotctl.bench.planner_problems import problems as all_problems
+    from robotctl.cli.output import console, note, print_json, stdout_for_answers
+    from robotctl.cli.view import progress_bar
+    from robotctl.errors import MissingPartError, UsageError
+
+    if resume and out is None:
+        raise UsageError("--resume needs the --out of the bench to go on with")
+    folder = out or Path("runs") / f"bench-planner-{datetime.now():%Y%m%d-%H%M%S}"
+    if scaling:
+        from robotctl.bench.planner_scaling import draw, measure
+
+        with stdout_for_answers():
+            points = measure(note)
+            picture = draw(points, folder)
+        if as_json:
+            print_json({"schema": "robotctl/bench-planner-scaling.v1", "points": points, "picture": picture})
+        else:
+            console().print(str(picture))
+        return
+    plan = all_problems(chosen_seeds(seeds, 6), chosen_kinds(kinds))[:problems]
+    names, absent = chosen_methods(methods)
+    for name, word in absent.items():
+        note(f"{name}: left out, {word}")
+    if not names:
+        raise MissingPartError("no method can run here: pip install 'robotctl[bench]'")
+    total = expected(plan, names)
+    with stdout_for_answers(), progress_bar(total, "answers") if sys.stderr.isatty() else nullcontext() as bar:
+
+        def advance(record: dict[str, Any]) -> None:
+            if bar is not None:
+                bar.advance(record["solved"], not record["feasible"])
+
+        try:
+            records = run_bench(plan, names, folder, time_limit, resume, advance)
+        except KeyboardInterrupt:
+            note(f"to go on: the same command with  --resume --out {folder}")
+            raise
+    answer = bench_answer(records, names, absent, time_limit, folder)
+    if as_json:
+        print_json(answer)
+    else:
+        terminal = console()
+        for part in planner_table(answer):
+            terminal.print(part)
+
+
+def planner_table(answer: dict[str, Any]) -> Iterator[Any]:
+    """The methods as a table, one row each."""
+    from rich.table import Table
+
+    from robotctl.cli.report import number, safe
+
+    grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    grid.add_column("method", no_wrap=True)
+    for title in ("n", "solved", "feasible", "ms p50", "ms p95", "times ours", "cost / best", "worst violation"):
+        grid.add_column(title, justify="right")
+    for row in answer["methods"]:
+        grid.add_row(
+            f"[bold]{row['name']}[/]",
+            str(row["n"]),
+            str(row["solved"]),
+            number(row["feasible_rate"]),
+            number(row["ms_p50"], 1),
+            number(row["ms_p95"], 1),
+            number(answer["ratios"].get(row["name"]), 2),
+            number(row["cost_ratio_to_best"], 3),
+            number(row["max_violation"], 4),
+        )
+    yield grid
+    yield f"[dim]{answer['problems']} problems; {safe(answer['machine'])}[/]"
+    yield f"[dim]answers:[/] {safe(answer['out'])}"
 
 
 def part_of(shard: str | None) -> slice:
