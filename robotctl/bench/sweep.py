@@ -126,6 +126,7 @@ def _dismiss(team: Sequence[_Worker]) -> None:
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """The life of a worker. In a process group of its own, so that Ctrl-C reaches it through its parent only."""
     os.setpgrp()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started deaf to it
     try:
         while True:
             key, payload = pipe.recv()

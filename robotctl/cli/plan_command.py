@@ -94,18 +94,20 @@ def _show(found: dict[str, Any], out: Path | None) -> None:
     from robotctl.files import one_line
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("problem", "status", "planned in", "motion lasts", "length", "clearance", ""):
-        numeric = heading not in ("problem", "status", "")
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for heading in ("problem", "status", "planned in", "lasts", "length", "clearance"):
+        table.add_column(heading, justify="left" if heading in ("problem", "status") else "right", overflow="fold")
+    table.columns[1].no_wrap = True
     for row in found["results"]:
         cells = ["", "", ""]
         if row["solved"]:
             clear = row["min_clearance_m"]
             near = f"{1e3 * clear:.0f} mm" if clear == clear else "-"  # NaN without obstacles
             cells = [f"{row['times'][-1]:.2f} s", f"{row['length']:.2f} rad", near]
-        reason = Text(one_line(row.get("reason", "")))
-        table.add_row(Text(one_line(str(row["id"]))), row["status"], f"{row['ms']:.0f} ms", *cells, reason)
+        table.add_row(Text(one_line(str(row["id"]))), row["status"], f"{row['ms']:.0f} ms", *cells)
     terminal = console()
     terminal.print(table)
+    for row in found["results"]:
+        if "reason" in row:
+            terminal.print(Text(f"{one_line(str(row['id']))}: {one_line(row['reason'])}"))
     where = f"; paths in {out}" if out is not None else "; --out FILE or --json gives the paths"
     terminal.print(Text(f"{found['solved']} of {found['problems']} solved{where}"))
