@@ -304,16 +304,18 @@ def test_ctrl_c_brakes_and_closes_the_log(tmp_path: Path) -> None:
     assert abs(steps[-1].state.robot.dq_ref).max() < 1e-3
 
 
-def listening() -> None:
-    """Where tests run as a shell's background job, SIGINT is ignored, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+# Where tests run as a shell's background job, SIGINT is ignored, and children inherit that.
+DEFAULT_SIGINT = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+)
+LISTENING = [sys.executable, "-c", DEFAULT_SIGINT]
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     command = [*ROBOTCTL, "run", "kitchen/put-away-knife", "--episodes", "40", "--time-limit", "0.5", "--workers", "1"]
     process = subprocess.Popen(
-        [*command, "--out", str(tmp_path), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=listening,
+        [*LISTENING, *command, "--out", str(tmp_path), "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (tmp_path / "kitchen-put-away-knife-seed1.mcap").exists():
