@@ -63,8 +63,10 @@ def main(arguments: Sequence[str]) -> None:
     for family in arguments[1:] or sorted(motion_families.FAMILIES):
         row = measure(family, range(first, last))
         figures = f"{row['ms_p50']:.0f} / {row['ms_p95']:.0f} / {row['ms_max']:.0f}"
-        print(f"{family:<12} {row['solved']}/{row['n']} solved, {len(row['bad'])} bad, ms p50/p95/max {figures}, "
-              f"motion {row['motion_s_p50']:.2f} s, clearance {1e3 * row['clearance_m_p50']:.1f} mm")  # fmt: skip
+        print(f"{family:<12} {row['solved']}/{row['n']} solved, {len(row['bad'])} bad, ms p50/p95/max {figures}")
+        if row["solved"]:
+            clear = 1e3 * row["clearance_m_p50"]
+            print(f"{'':<12} medians: motion {row['motion_s_p50']:.2f} s, clearance {clear:.1f} mm")
         for line in [*row["unsolved"], *row["bad"]]:
             print(f"    {line}")
 
