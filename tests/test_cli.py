@@ -412,6 +412,10 @@ def test_the_live_view_shows_what_is_promised() -> None:
                  "14.0 ms", "0.6 ms", "starts to pick cup_1", "seed 3"):  # fmt: skip
         assert word in text, word
     assert "not in force" in text  # upright-when-filled
+    panel.take(progress(2, margins={}))
+    text = picture(panel)
+    assert "at rest" in text  # every guardrail is in force, but nothing moves
+    assert "not in force" not in text
 
 
 @pytest.mark.parametrize("width", [40, 60, 92, 200])

@@ -171,9 +171,10 @@ class Panel:
         room = max(8, width - longest - 36)
         header = f" {'margin':<{longest}}  {'':<{room}}  {'now':>8}  {'ahead':>8}"
         yield [Segment(header, DIM)]
+        silent = "· not in force" if p.margins else "· at rest"  # a robot that stays at rest has nothing to verify
         for name in names:
             if name not in p.margins:
-                yield [Segment(f" {name:<{longest}}  {'· not in force' if room > 14 else '·'}", DIM)]
+                yield [Segment(f" {name:<{longest}}  {silent if room > 14 else '·'}", DIM)]
                 continue
             present, ahead = p.margins[name]
             if math.isfinite(present):
