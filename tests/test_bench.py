@@ -110,9 +110,7 @@ def test_leaving_a_sweep_interrupts_its_workers(tmp_path: Path) -> None:
     assert next(outcomes).value == "fine"
     while not (tmp_path / "state").exists():
         time.sleep(0.05)
-    started = time.monotonic()
     outcomes.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - started < 10
     assert (tmp_path / "state").read_text() == "braked"
 
 
@@ -254,10 +252,10 @@ def test_a_bench_runs_resumes_and_refuses_other_files(tmp_path: Path) -> None:
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json"))
     assert files == [f"{arm}/kitchen-put-away-knife/seed4.json" for arm in ("full", "none")]
     assert len(list(folder.rglob("*.mcap"))) == 2  # not reached in a second: both are kept
-    before = time.monotonic()
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*.mcap")}
     again = run("resume")
     assert again[1] == arms
-    assert time.monotonic() - before < 20
+    assert written == {path: path.stat().st_mtime_ns for path in folder.rglob("*.mcap")}  # nothing ran twice
     (trial,) = bench.trials(["kitchen/put-away-knife"], [4], ["full"], folder, time_limit=1.0)
     with pytest.raises(UsageError, match="--resume"):
         bench.run_bench([trial], 1, False, lambda *_: None)

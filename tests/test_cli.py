@@ -432,23 +432,6 @@ def test_the_live_view_bears_any_number(width: int, value: float) -> None:
     assert max(len(line) for line in lines) <= width
 
 
-def test_the_live_view_costs_the_control_cycle_next_to_nothing() -> None:
-    terminal = Console(file=io.StringIO(), force_terminal=True, width=100, height=40)
-    seen = [progress(tick) for tick in range(200)]
-    with LiveView("kitchen/clear-table", 0, 180.0, UNITS, terminal) as view:
-        started = time.perf_counter()
-        for p in seen:
-            view.observe(p)
-        observing = (time.perf_counter() - started) / len(seen)
-        started, before = time.perf_counter(), time.process_time()
-        while time.perf_counter() - started < 1.0:
-            time.sleep(0.02)
-            view.observe(seen[-1])
-        share = (time.process_time() - before) / (time.perf_counter() - started)
-    assert observing < 50e-6
-    assert share < 0.03  # under 1 % for drawing, and this loop
-
-
 def test_the_live_view_leaves_the_terminal_as_it_was() -> None:
     out = io.StringIO()
     terminal = Console(file=out, force_terminal=True, width=100, height=40)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -108,14 +107,6 @@ def test_same_seed_same_motion_other_seed_another() -> None:
     assert one.tobytes() == two.tobytes()
     assert np.abs(one - other).max() > 0.01
     assert motion(plan(), 5.0, 1).tobytes() == motion(plan(), 5.0, 2).tobytes()  # no jitter, no chance
-
-
-def test_a_query_costs_less_than_a_tenth_of_a_millisecond() -> None:
-    person = Person(plan(loop=True), np.random.default_rng(0))
-    start = perf_counter()
-    for i in range(1000):
-        person.keypoints(i / 60)
-    assert (perf_counter() - start) / 1000 < 1e-4
 
 
 def save_motion(path: Path, names: list[str], time: np.ndarray, xyz: np.ndarray) -> Path:

@@ -7,7 +7,8 @@ corners are rounded as far as there is room, and what comes out is checked once 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -71,14 +72,16 @@ class Motion:
         return self.status is Status.SOLVED
 
 
-def plan(problem: Problem, time_limit: float, rng: np.random.Generator) -> Motion:
-    """Plans within `time_limit` [s]; the same generator state gives the same path unless time runs out."""
-    begun = time.perf_counter()
-    outcome = _plan(problem, begun, time_limit, rng)
-    return Motion(**{**outcome.__dict__, "ms": 1e3 * (time.perf_counter() - begun)})
+def plan(
+    problem: Problem, time_limit: float, rng: np.random.Generator, clock: Callable[[], float] = time.perf_counter
+) -> Motion:
+    """Plans within `time_limit` [s] by `clock`; the same generator state gives the same path unless time runs out."""
+    begun = clock()
+    outcome = _plan(problem, begun, time_limit, rng, clock)
+    return replace(outcome, ms=1e3 * (clock() - begun))
 
 
-def _plan(problem: Problem, begun: float, limit: float, rng: np.random.Generator) -> Motion:
+def _plan(problem: Problem, begun: float, limit: float, rng: np.random.Generator, clock: Callable[[], float]) -> Motion:
     start = problem.start_q
     robot = panda(problem.finger)
     for what, q in (("start", start), ("goal", problem.goal_q)):
@@ -96,7 +99,7 @@ def _plan(problem: Problem, begun: float, limit: float, rng: np.random.Generator
     blocked = obstruction(robot, lenient, names, start)
     if blocked:
         return Motion(Status.START_IN_COLLISION, f"start in collision with {blocked}")
-    goals = _goals(problem, robot, lenient, names, begun + SHARE * limit, rng)
+    goals = _goals(problem, robot, lenient, names, begun + SHARE * limit, rng, clock)
     if isinstance(goals, Motion):
         return goals
     deadline = begun + SHARE * limit
@@ -106,10 +109,10 @@ def _plan(problem: Problem, begun: float, limit: float, rng: np.random.Generator
         if len(untouching):
             attempts.insert(0, (strict, untouching, begun + STRICT_SHARE * limit))
     for world, roots, until in attempts:
-        way = search(robot, world, start, roots, until, rng)
+        way = search(robot, world, start, roots, until, rng, clock)
         if way is None:
             continue
-        motion = _finish(robot, world, way, rng, begun + limit)
+        motion = _finish(robot, world, way, rng, in_time=clock() < begun + limit)
         if motion is not None:
             return motion
     return Motion(Status.TIME_LIMIT, f"no path found within the time limit of {limit:g} s")
@@ -132,7 +135,13 @@ def _wrist_overlaps(robot: Robot, q: np.ndarray) -> bool:
 
 
 def _goals(
-    problem: Problem, robot: Robot, world: World, names: list[str], deadline: float, rng: np.random.Generator
+    problem: Problem,
+    robot: Robot,
+    world: World,
+    names: list[str],
+    deadline: float,
+    rng: np.random.Generator,
+    clock: Callable[[], float],
 ) -> np.ndarray | Motion:
     """Free goal configurations (g, 7), the nearest to the start first, or the answer that there is none."""
     if problem.goal_q is not None:
@@ -158,7 +167,7 @@ def _goals(
         tried += count
         if len(chosen) >= 4 or (tried >= ENOUGH and (chosen or not blocked)):
             break
-        if time.perf_counter() > deadline:
+        if clock() > deadline:
             break
     if chosen:
         return np.array(sorted(chosen, key=lambda q: float(np.linalg.norm(robot.weight * (q - problem.start_q)))))
@@ -168,7 +177,13 @@ def _goals(
 
 
 def search(
-    robot: Robot, world: World, start: np.ndarray, goals: np.ndarray, deadline: float, rng: np.random.Generator
+    robot: Robot,
+    world: World,
+    start: np.ndarray,
+    goals: np.ndarray,
+    deadline: float,
+    rng: np.random.Generator,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> np.ndarray | None:
     """A free path (n, 7) with corners from start to one of the goals (g, 7), or None at the deadline."""
     mem = scratch(robot)
@@ -179,7 +194,7 @@ def search(
     while True:
         trees = rrt.plant(start, goals)
         for _ in range(0, budget, BATCH):
-            if time.perf_counter() > deadline:
+            if clock() > deadline:
                 return None
             samples = rng.uniform([*robot.low, 0.0], [*robot.high, 1.0], (BATCH, len(start) + 1))
             a, b = rrt.grow(robot, world, trees, samples, rrt.STEP, MARGIN)
@@ -188,9 +203,9 @@ def search(
         budget *= 2
 
 
-def _finish(robot: Robot, world: World, way: np.ndarray, rng: np.random.Generator, deadline: float) -> Motion | None:
-    """Shortens, rounds, times and checks a free path; None if the check fails."""
-    if time.perf_counter() < deadline:
+def _finish(robot: Robot, world: World, way: np.ndarray, rng: np.random.Generator, in_time: bool) -> Motion | None:
+    """Shortens (if there is time for it), rounds, times and checks a free path; None if the check fails."""
+    if in_time:
         way = rrt.shorten(robot, world, way, rng.random((SHORTCUTS, 2)), MARGIN, COMFORT)
         way = rrt.straighten(robot, world, way, MARGIN, COMFORT)
     way = corners(way)
