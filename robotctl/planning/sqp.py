@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robotctl.planning.cost import EFFORT_WEIGHT, Expansion, ReachCost
-from robotctl.planning.qp import StageQP
+from robotctl.planning.qp import solve_qp
 from robotctl.planning.rows import ALLOWED, MOTION, Evaluation, evaluate, linearise, speed_curvature
 from robotctl.planning.tables import Rules, Tightening
 from robotctl.robot import BRAKE, DQ_MAX
@@ -92,12 +92,11 @@ class Sqp:
         tight: Tightening,
         cost: ReachCost,
         limits: Limits,
-        qp: StageQP,
         free: np.ndarray,
         dt: float,
     ) -> None:
         self.model, self.state, self.rules, self.tight = model, state, rules, tight
-        self.cost, self.limits, self.qp, self.free, self.dt = cost, limits, qp, free, dt
+        self.cost, self.limits, self.free, self.dt = cost, limits, free, dt
         self.q0, self.dq0 = state.robot.q_ref, state.robot.dq_ref
         self.iterations = 0
         self.no_multipliers = np.zeros((len(tight.position), len(rules.body.radius)))
@@ -163,9 +162,10 @@ class Sqp:
             rows[..., 10:] += by_speed
         values = np.where(it.rows.row[1:, :, :, 0] >= 0, it.rows.value[1:] - BACKOFF[:, None], np.inf)
         free, both = self.free, np.concatenate([self.free, 10 + self.free])
-        solution = self.qp.solve(
-            expansion.hessian[:, both[:, None], both], expansion.gradient[:, both], EFFORT_WEIGHT[free], it.u[:, free],
-            rows[..., both], values, self._control_bounds(it), self._state_bounds(it, trust), PENALTY,
+        solution = solve_qp(
+            self.dt, expansion.hessian.take(both, 1).take(both, 2), expansion.gradient.take(both, 1),
+            EFFORT_WEIGHT[free], it.u.take(free, 1), rows.take(both, 3), values, self._control_bounds(it),
+            self._state_bounds(it, trust), PENALTY,
         )  # fmt: skip
         if solution is None:
             return None

@@ -31,9 +31,8 @@ from robotctl.planning import seeds
 from robotctl.planning.cost import ReachCost
 from robotctl.planning.kernels import forward_batch
 from robotctl.planning.plan import STILL, Margin, Plan, Status
-from robotctl.planning.qp import StageQP
 from robotctl.planning.rows import evaluate
-from robotctl.planning.sqp import KEEP, LIMIT_SHARE, Iterate, Limits, Sqp
+from robotctl.planning.sqp import LIMIT_SHARE, Iterate, Limits, Sqp
 from robotctl.planning.tables import OWN, Solid, Surroundings, Tightening, boxes_of, build, people_rows
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN, RobotModel
 from robotctl.state import TICK, State
@@ -83,7 +82,6 @@ class TrajectoryOptimizer:
         self._boxes = boxes_of(boxes)
         self._horizon, self._dt = horizon, dt
         self._free = np.array(joints)
-        self._qp = StageQP(horizon, KEEP, dt, len(self._free))
         self._times = dt * np.arange(horizon + 1)
 
     def plan(
@@ -130,7 +128,7 @@ class TrajectoryOptimizer:
         at = [state.robot.q_ref] + ([] if goal.q is None else [np.asarray(goal.q, float)])
         rules, names = build(guardrails, robot, around, at)
         cost = ReachCost(goal, self._horizon)
-        problem = Sqp(self._model, state, rules, tight, cost, limits, self._qp, self._free, self._dt)
+        problem = Sqp(self._model, state, rules, tight, cost, limits, self._free, self._dt)
         if guess is None or guess.trajectory is None:
             best, seed, converged = self._cold(problem, goal)
         else:
