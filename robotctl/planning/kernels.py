@@ -25,13 +25,13 @@ _HAND_ROTATION = T_LINK7_HAND[:3, :3].copy()
 _HAND_SHIFT = float(T_LINK7_HAND[2, 3])
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, error_model="numpy", inline="always")
 def cross(a0, a1, a2, b0, b1, b2):
     """a x b by components."""
     return a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def frames(q, rotation, origin):
     """Fill rotation (9, 3, 3) and origin (9, 3) of every frame in the world, for q (10,)."""
     c, s = np.cos(q[2]), np.sin(q[2])
@@ -66,7 +66,7 @@ def frames(q, rotation, origin):
         origin[HAND, i] = origin[HAND - 1, i] + _HAND_SHIFT * rotation[HAND - 1, i, 2]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def twists(rotation, origin, dq, omega, v0):
     """Fill omega (8, 3) = w_i and v0 (8, 3), the velocity that base and joints up to i give the world's origin."""
     w0, w1, w2 = 0.0, 0.0, 0.0
@@ -81,24 +81,26 @@ def twists(rotation, origin, dq, omega, v0):
         v0[i, 0], v0[i, 1], v0[i, 2] = u0, u1, u2
 
 
-@njit(cache=True)
-def place(rotation, origin, frame, offset, out):
-    """World position of a point given in a frame."""
-    for i in range(3):
-        out[i] = origin[frame, i] + (
-            rotation[frame, i, 0] * offset[0] + rotation[frame, i, 1] * offset[1] + rotation[frame, i, 2] * offset[2]
-        )
+@njit(cache=True, error_model="numpy", inline="always")
+def place(rotation, origin, frame, offset, s):
+    """World position of the point offset[s] (n, 3) of a frame, by components."""
+    x, y, z = offset[s, 0], offset[s, 1], offset[s, 2]
+    return (
+        origin[frame, 0] + (rotation[frame, 0, 0] * x + rotation[frame, 0, 1] * y + rotation[frame, 0, 2] * z),
+        origin[frame, 1] + (rotation[frame, 1, 0] * x + rotation[frame, 1, 1] * y + rotation[frame, 1, 2] * z),
+        origin[frame, 2] + (rotation[frame, 2, 0] * x + rotation[frame, 2, 1] * y + rotation[frame, 2, 2] * z),
+    )
 
 
-@njit(cache=True)
-def velocity(omega, v0, frame, point, out):
-    """Velocity of a point fixed to a frame."""
+@njit(cache=True, error_model="numpy", inline="always")
+def velocity(omega, v0, frame, x, y, z):
+    """Velocity of the point (x, y, z) fixed to a frame, by components."""
     i = min(frame, TURNING - 1)
-    c0, c1, c2 = cross(omega[i, 0], omega[i, 1], omega[i, 2], point[0], point[1], point[2])
-    out[0], out[1], out[2] = v0[i, 0] + c0, v0[i, 1] + c1, v0[i, 2] + c2
+    c0, c1, c2 = cross(omega[i, 0], omega[i, 1], omega[i, 2], x, y, z)
+    return v0[i, 0] + c0, v0[i, 1] + c1, v0[i, 2] + c2
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def add_point_gradient(rotation, origin, frame, point, weight, out):
     """out[j] += weight . d point / d q_j, for a point fixed to a frame; out (10,)."""
     out[0] += weight[0]
@@ -111,7 +113,7 @@ def add_point_gradient(rotation, origin, frame, point, weight, out):
         out[2 + i] += weight[0] * j0 + weight[1] * j1 + weight[2] * j2
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def add_velocity_gradient(rotation, origin, omega, v0, frame, point, vel, weight, out):
     """out[j] += weight . d v / d q_j for the velocity of a point fixed to a frame. (d v / d dq is d p / d q.)"""
     for i in range(min(frame, TURNING - 1) + 1):
@@ -126,7 +128,7 @@ def add_velocity_gradient(rotation, origin, omega, v0, frame, point, vel, weight
         out[2 + i] += weight[0] * (d0 + e0) + weight[1] * (d1 + e1) + weight[2] * (d2 + e2)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def add_turning_gradient(rotation, omega, frame, weight, out_q, out_dq):
     """out += weight . d w / d q and weight . d w / d dq for the angular velocity w of a frame."""
     f = min(frame, TURNING - 1)
@@ -139,51 +141,53 @@ def add_turning_gradient(rotation, omega, frame, weight, out_q, out_dq):
         out_dq[2 + i] += weight[0] * z0 + weight[1] * z1 + weight[2] * z2
 
 
-@njit(cache=True)
-def box_gap(point, center, rotation, half, normal):
-    """Signed distance of a point to a solid box; fills its gradient with respect to the point, `normal` (3,).
+@njit(cache=True, error_model="numpy")
+def box_gap(x, y, z, center, rotation, half, b, reach):
+    """Signed distance of the point (x, y, z) to box b of (n, 3), (n, 3, 3), (n, 3), and its gradient by components.
 
-    The same formula as robotctl.geometry.point_box_distance.
+    inf if the point is farther off than `reach`. The same formula as robotctl.geometry.point_box_distance.
     """
-    d0, d1, d2 = point[0] - center[0], point[1] - center[1], point[2] - center[2]
-    outside2 = 1e-18
-    deepest = -np.inf
-    g0, g1, g2 = 0.0, 0.0, 0.0
-    for i in range(3):
-        local = rotation[0, i] * d0 + rotation[1, i] * d1 + rotation[2, i] * d2
-        beyond = abs(local) - half[i]
-        sign = 1.0 if local >= 0.0 else -1.0
-        if beyond > deepest:
-            deepest = beyond
-            n0, n1, n2 = sign * rotation[0, i], sign * rotation[1, i], sign * rotation[2, i]
-        if beyond > 0.0:
-            outside2 += beyond * beyond
-            g0 += sign * beyond * rotation[0, i]
-            g1 += sign * beyond * rotation[1, i]
-            g2 += sign * beyond * rotation[2, i]
-    outside = np.sqrt(outside2)
+    d0, d1, d2 = x - center[b, 0], y - center[b, 1], z - center[b, 2]
+    l0 = rotation[b, 0, 0] * d0 + rotation[b, 1, 0] * d1 + rotation[b, 2, 0] * d2
+    l1 = rotation[b, 0, 1] * d0 + rotation[b, 1, 1] * d1 + rotation[b, 2, 1] * d2
+    l2 = rotation[b, 0, 2] * d0 + rotation[b, 1, 2] * d1 + rotation[b, 2, 2] * d2
+    b0, b1, b2 = abs(l0) - half[b, 0], abs(l1) - half[b, 1], abs(l2) - half[b, 2]
+    o0, o1, o2 = max(b0, 0.0), max(b1, 0.0), max(b2, 0.0)
+    outside2 = o0 * o0 + o1 * o1 + o2 * o2
+    if outside2 > reach * reach:
+        return np.inf, 0.0, 0.0, 0.0
+    gap = np.sqrt(outside2 + 1e-18)
+    deepest = max(b0, b1, b2)
     if deepest > 0.0:
-        normal[0], normal[1], normal[2] = g0 / outside, g1 / outside, g2 / outside
-        return outside
-    normal[0], normal[1], normal[2] = n0, n1, n2
-    return outside + deepest
+        o0, o1, o2 = o0 / gap, o1 / gap, o2 / gap
+    else:
+        gap += deepest
+        o0 = 1.0 if b0 == deepest else 0.0
+        o1 = 1.0 if b1 == deepest and o0 == 0.0 else 0.0
+        o2 = 1.0 - o0 - o1
+    o0, o1, o2 = np.copysign(o0, l0), np.copysign(o1, l1), np.copysign(o2, l2)
+    return (
+        gap,
+        rotation[b, 0, 0] * o0 + rotation[b, 0, 1] * o1 + rotation[b, 0, 2] * o2,
+        rotation[b, 1, 0] * o0 + rotation[b, 1, 1] * o1 + rotation[b, 1, 2] * o2,
+        rotation[b, 2, 0] * o0 + rotation[b, 2, 1] * o1 + rotation[b, 2, 2] * o2,
+    )
 
 
-@njit(cache=True)
-def segment_gap(point, a, b, normal):
-    """Distance of a point to a segment; fills its gradient with respect to the point, `normal` (3,)."""
-    e0, e1, e2 = b[0] - a[0], b[1] - a[1], b[2] - a[2]
-    d0, d1, d2 = point[0] - a[0], point[1] - a[1], point[2] - a[2]
+@njit(cache=True, error_model="numpy")
+def segment_gap(x, y, z, a, b, k, c):
+    """Distance of the point (x, y, z) to segment c at knot k of a, b (T, n, 3), and its gradient by components."""
+    e0, e1, e2 = b[k, c, 0] - a[k, c, 0], b[k, c, 1] - a[k, c, 1], b[k, c, 2] - a[k, c, 2]
+    d0, d1, d2 = x - a[k, c, 0], y - a[k, c, 1], z - a[k, c, 2]
     length2 = e0 * e0 + e1 * e1 + e2 * e2
     t = (d0 * e0 + d1 * e1 + d2 * e2) / (length2 if length2 > 1e-12 else 1.0)
     t = min(max(t, 0.0), 1.0)
     d0, d1, d2 = d0 - t * e0, d1 - t * e1, d2 - t * e2
     distance = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2 + 1e-18)
-    normal[0], normal[1], normal[2] = d0 / distance, d1 / distance, d2 / distance
-    return distance
+    return distance, d0 / distance, d1 / distance, d2 / distance
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def forward_batch(q):
     """Rotation (n, 9, 3, 3) and origin (n, 9, 3) for q (n, 10)."""
     n = len(q)

@@ -58,13 +58,10 @@ class Evaluation(NamedTuple):
     row: np.ndarray  # (T, 2, K, 3) their kind, first and second index
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _insert(values, rows, value, kind, first, second):
-    """Keep the K smallest values, ascending."""
-    last = len(values) - 1
-    if not value < values[last]:
-        return
-    i = last
+    """Keep the K smallest values, ascending; value is smaller than the last."""
+    i = len(values) - 1
     while i > 0 and values[i - 1] > value:
         values[i] = values[i - 1]
         rows[i, 0], rows[i, 1], rows[i, 2] = rows[i - 1, 0], rows[i - 1, 1], rows[i - 1, 2]
@@ -73,7 +70,7 @@ def _insert(values, rows, value, kind, first, second):
     rows[i, 0], rows[i, 1], rows[i, 2] = kind, first, second
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _brake_time(dq, brake):
     """Duration of a synchronised brake and the joint that decides it."""
     longest, joint = 0.0, 0
@@ -84,7 +81,7 @@ def _brake_time(dq, brake):
     return longest, joint
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _bend(dq, brake_time, bend):
     """How much faster than sampled a point with unit levers may be, per unit of joint speed, while it brakes."""
     total = 0.0
@@ -93,32 +90,39 @@ def _bend(dq, brake_time, bend):
     return bend * (3.0 * total / max(brake_time, 0.05) + total * total)
 
 
-@njit(cache=True)
-def _turning(dq, lever):
-    """Sum of lever |dq| over the turning joints [m/s]."""
+@njit(cache=True, error_model="numpy")
+def _turning(dq, lever, s):
+    """Sum of lever |dq| over the turning joints [m/s], for sphere s of lever (S, 8)."""
     total = 0.0
     for i in range(8):
-        total += lever[i] * abs(dq[2 + i])
+        total += lever[s, i] * abs(dq[2 + i])
     return total
 
 
-@njit(cache=True, inline="always")
-def _length(v):
-    return np.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + EPSILON2)
+@njit(cache=True, error_model="numpy", inline="always")
+def _length(x, y, z):
+    return np.sqrt(x * x + y * y + z * z + EPSILON2)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, error_model="numpy", inline="always")
 def _approach(gap, rate, stopping, spread):
     """A distance reduced by motion between knots and by a brake that starts here."""
     return gap + min(rate * stopping, -rate * spread)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def evaluate(q, dq, rules, tight, keep):
     """All rows at every knot but the first: q, dq (T, 10) are where the joints really are."""
     body, people, solids, balls, pairs = rules.body, rules.people, rules.solids, rules.balls, rules.pairs
     motion, tilt = rules.motion, rules.tilt
-    T, S, C = len(q), len(body.radius), people.radius.shape[1]
+    body_frame, body_offset, body_radius, body_slack, lever = body.frame, body.offset, body.radius, body.slack, body.lever
+    solid_center, solid_rotation, solid_half = solids.center, solids.rotation, solids.half
+    solid_required, solid_owner = solids.required, solids.owner
+    ball_center, ball_radius, ball_required = balls.center, balls.radius, balls.required
+    people_a, people_b, people_radius, people_speed = people.a, people.b, people.radius, people.speed
+    concerns, monitors, tight_position, tight_speed = motion.concerns, motion.monitors, tight.position, tight.speed
+    first_of, second_of = pairs.first, pairs.second
+    T, S, C, last = len(q), len(body_radius), people_radius.shape[1], keep - 1
     worst = np.full((T, rules.owners), np.inf)
     violation = np.zeros((T, 2))
     stop_time = np.full(T, np.inf)
@@ -129,8 +133,7 @@ def evaluate(q, dq, rules, tight, keep):
 
     rotation, origin = np.empty((N_FRAMES, 3, 3)), np.empty((N_FRAMES, 3))
     omega, v0 = np.empty((8, 3)), np.empty((8, 3))
-    center, vel, speed = np.empty((S, 3)), np.empty((S, 3)), np.empty(S)
-    n = np.empty(3)
+    center, vel, straight_, spin = np.empty((S, 3)), np.empty((S, 3)), np.empty(S), np.empty(8)
     size = np.sqrt((solids.half**2).sum(axis=1))
     for k in range(1, T):
         frames(q[k], rotation, origin)
@@ -140,99 +143,111 @@ def evaluate(q, dq, rules, tight, keep):
         bend = _bend(dq[k], brake_time, tight.bend)
         places, place_rows = value[k, PLACE], row[k, PLACE]
         motions, motion_rows = value[k, MOTION], row[k, MOTION]
+        for i in range(8):
+            spin[i] = _length(omega[i, 0], omega[i, 1], omega[i, 2])
         for s in range(S):
-            f = body.frame[s]
-            place(rotation, origin, f, body.offset[s], center[s])
-            velocity(omega, v0, f, center[s], vel[s])
-            straight = _length(vel[s])
-            speed[s] = straight + _length(omega[min(f, 7)]) * body.radius[s]
-            grown = body.radius[s] + body.slack[s] + tight.position[k] + tight.reach * straight
+            f = body_frame[s]
+            x, y, z = place(rotation, origin, f, body_offset, s)
+            v_x, v_y, v_z = velocity(omega, v0, f, x, y, z)
+            center[s, 0], center[s, 1], center[s, 2] = x, y, z
+            vel[s, 0], vel[s, 1], vel[s, 2] = v_x, v_y, v_z
+            straight_[s] = straight = _length(v_x, v_y, v_z)
+            speed = straight + spin[min(f, 7)] * body_radius[s]
+            grown = body_radius[s] + body_slack[s] + tight_position[k] + tight.reach * straight
 
-            for b in range(len(size)):
-                required = solids.required[s, b]
+            for b in range(len(solid_owner)):
+                required = solid_required[s, b]
                 if required == -np.inf:
                     continue
-                d0 = center[s, 0] - solids.center[b, 0]
-                d1 = center[s, 1] - solids.center[b, 1]
-                d2 = center[s, 2] - solids.center[b, 2]
-                far = size[b] + grown + required + HORIZON_PLACE + 2.0 * stopping * straight
-                if d0 * d0 + d1 * d1 + d2 * d2 > far * far:
+                # Farther off, the row is neither among the K smallest nor the owner's smallest.
+                matters = max(places[last], min(worst[k, solid_owner[b]], HORIZON_PLACE))
+                far = max(grown + required + stopping * straight + matters, 0.0)
+                d0, d1, d2 = x - solid_center[b, 0], y - solid_center[b, 1], z - solid_center[b, 2]
+                if d0 * d0 + d1 * d1 + d2 * d2 > (size[b] + far) * (size[b] + far):
                     continue
-                gap = box_gap(center[s], solids.center[b], solids.rotation[b], solids.half[b], n)
-                rate = n[0] * vel[s, 0] + n[1] * vel[s, 1] + n[2] * vel[s, 2]
+                gap, n0, n1, n2 = box_gap(x, y, z, solid_center, solid_rotation, solid_half, b, far)
+                if gap == np.inf:
+                    continue
+                rate = n0 * v_x + n1 * v_y + n2 * v_z
                 g = _approach(gap - grown - required, rate, stopping, tight.spread)
-                worst[k, solids.owner[b]] = min(worst[k, solids.owner[b]], g)
-                _insert(places, place_rows, g, BOX, s, b)
-            for b in range(len(balls.radius)):
-                required = balls.required[s, b]
+                worst[k, solid_owner[b]] = min(worst[k, solid_owner[b]], g)
+                if g < places[last]:
+                    _insert(places, place_rows, g, BOX, s, b)
+            for b in range(len(ball_radius)):
+                required = ball_required[s, b]
                 if required == -np.inf:
                     continue
-                d0 = center[s, 0] - balls.center[b, 0]
-                d1 = center[s, 1] - balls.center[b, 1]
-                d2 = center[s, 2] - balls.center[b, 2]
-                far = balls.radius[b] + grown + required + HORIZON_PLACE
+                d0, d1, d2 = x - ball_center[b, 0], y - ball_center[b, 1], z - ball_center[b, 2]
+                matters = max(places[last], min(worst[k, balls.owner], HORIZON_PLACE))
+                far = max(ball_radius[b] + grown + required + stopping * straight + matters, 0.0)
                 square = d0 * d0 + d1 * d1 + d2 * d2
                 if square > far * far:
                     continue
                 distance = np.sqrt(square + EPSILON2)
-                rate = (d0 * vel[s, 0] + d1 * vel[s, 1] + d2 * vel[s, 2]) / distance
-                g = _approach(distance - balls.radius[b] - grown - required, rate, stopping, tight.spread)
+                rate = (d0 * v_x + d1 * v_y + d2 * v_z) / distance
+                g = _approach(distance - ball_radius[b] - grown - required, rate, stopping, tight.spread)
                 worst[k, balls.owner] = min(worst[k, balls.owner], g)
-                _insert(places, place_rows, g, BALL, s, b)
+                if g < places[last]:
+                    _insert(places, place_rows, g, BALL, s, b)
 
             near, near_stop, at_stop = np.inf, np.inf, -1
             for c in range(C):
-                gap = segment_gap(center[s], people.a[k, c], people.b[k, c], n) - people.radius[k, c]
-                gap -= people.speed[c] * tight.latency
+                gap = segment_gap(x, y, z, people_a, people_b, k, c)[0]
+                gap -= people_radius[k, c] + people_speed[c] * tight.latency
                 near = min(near, gap)
-                if gap - people.speed[c] * brake_time < near_stop:
-                    near_stop, at_stop = gap - people.speed[c] * brake_time, c
-            for m in range(len(motion.slope)):
-                if not motion.concerns[m, s]:
+                if gap - people_speed[c] * brake_time < near_stop:
+                    near_stop, at_stop = gap - people_speed[c] * brake_time, c
+            turning = bend * _turning(dq[k], lever, s)
+            for m in range(len(monitors)):
+                if not concerns[m, s]:
                     continue
                 owner, slope = motion.owner[m], motion.slope[m]
-                allowed = motion.v_max[m] - tight.speed[k]
-                if motion.monitors[m] and C > 0:
-                    limit = slope * (near - grown - motion.radius[m]) - tight.speed[k]
+                allowed = motion.v_max[m] - tight_speed[k]
+                if monitors[m] and C > 0:
+                    limit = slope * (near - grown - motion.radius[m]) - tight_speed[k]
                     if limit <= tight.creep:
                         stop_time[k] = 0.0
                     allowed = min(allowed, limit)
-                g = max(allowed, 0.0) - speed[s] - bend * _turning(dq[k], body.lever[s])
+                g = max(allowed, 0.0) - speed - turning
                 worst[k, owner] = min(worst[k, owner], g)
-                _insert(motions, motion_rows, g, ALLOWED, s, m)
-                if motion.monitors[m] and C > 0 and tight.brake[0] < np.inf:
-                    person = people.speed[at_stop]
-                    room = (
-                        near_stop
-                        + person * (brake_time - tight.tick)
-                        - grown
-                        - motion.radius[m]
-                        - tight.speed[k] / slope
-                    )
+                if g < motions[last]:
+                    _insert(motions, motion_rows, g, ALLOWED, s, m)
+                if monitors[m] and C > 0 and tight.brake[0] < np.inf:
+                    person = people_speed[at_stop]
+                    room = near_stop + person * (brake_time - tight.tick)
+                    room -= grown + motion.radius[m] + tight_speed[k] / slope
                     stop_time[k] = min(stop_time[k], max(room, 0.0) / person)
-                    g = slope * (max(room, 0.0) - (person + 0.5 * speed[s]) * brake_time)
+                    g = slope * (max(room, 0.0) - (person + 0.5 * speed) * brake_time)
                     worst[k, owner] = min(worst[k, owner], g)
-                    _insert(motions, motion_rows, g, STOP, s, m * C + at_stop)
+                    if g < motions[last]:
+                        _insert(motions, motion_rows, g, STOP, s, m * C + at_stop)
 
-        for i in range(len(pairs.first)):
-            s, o = pairs.first[i], pairs.second[i]
+        for i in range(len(first_of)):
+            s, o = first_of[i], second_of[i]
             d0, d1, d2 = center[s, 0] - center[o, 0], center[s, 1] - center[o, 1], center[s, 2] - center[o, 2]
-            distance = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2 + EPSILON2)
+            square = d0 * d0 + d1 * d1 + d2 * d2
+            far = body_radius[s] + body_radius[o] + body_slack[s] + stopping * (straight_[s] + straight_[o])
+            far += max(places[last], min(worst[k, pairs.owner], HORIZON_PLACE))
+            if square > far * far:
+                continue
+            distance = np.sqrt(square + EPSILON2)
             rate = d0 * (vel[s, 0] - vel[o, 0]) + d1 * (vel[s, 1] - vel[o, 1]) + d2 * (vel[s, 2] - vel[o, 2])
-            g = distance - body.radius[s] - body.radius[o] - body.slack[s]
+            g = distance - body_radius[s] - body_radius[o] - body_slack[s]
             g = _approach(g, rate / distance, stopping, tight.spread)
             worst[k, pairs.owner] = min(worst[k, pairs.owner], g)
-            _insert(places, place_rows, g, PAIR, s, o)
+            if g < places[last]:
+                _insert(places, place_rows, g, PAIR, s, o)
         for i in range(len(tilt.cosine)):
             g = _tilt_margin(rotation[HAND], omega[7], tilt.axis, tilt.cosine[i], tight)
             worst[k, tilt.owner[i]] = min(worst[k, tilt.owner[i]], g)
-            _insert(places, place_rows, g, TILT, 0, i)
+            if g < places[last]:
+                _insert(places, place_rows, g, TILT, 0, i)
         for j in range(10):  # a brake from here ends before the end stops
             travel = dq[k, j] * (0.5 * brake_time + tight.lead)
-            if travel > 0.0:
-                _insert(places, place_rows, rules.high[j] - q[k, j] - travel, JOINT, j, 1)
-            else:
-                _insert(places, place_rows, q[k, j] - rules.low[j] + travel, JOINT, j, -1)
+            end = 1 if travel > 0.0 else -1
+            g = rules.high[j] - q[k, j] - travel if travel > 0.0 else q[k, j] - rules.low[j] + travel
+            if g < places[last]:
+                _insert(places, place_rows, g, JOINT, j, end)
         if row[k, PLACE, 0, 0] >= 0:
             violation[k, PLACE] = max(0.0, -places[0] - DEAD)
         if row[k, MOTION, 0, 0] >= 0:
@@ -240,29 +255,29 @@ def evaluate(q, dq, rules, tight, keep):
     return Evaluation(worst, violation, stop_time, value, row)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _tilt_margin(hand, omega, axis, cosine, tight):
     """The upright guardrail's margin with the hand's rotation off by a little."""
     a0 = hand[0, 0] * axis[0] + hand[0, 1] * axis[1] + hand[0, 2] * axis[2]
     a1 = hand[1, 0] * axis[0] + hand[1, 1] * axis[1] + hand[1, 2] * axis[2]
     a2 = hand[2, 0] * axis[0] + hand[2, 1] * axis[1] + hand[2, 2] * axis[2]
-    bound = tight.rotation + tight.spread * _length(omega)
+    bound = tight.rotation + tight.spread * _length(omega[0], omega[1], omega[2])
     return a2 - bound * np.sqrt(a0 * a0 + a1 * a1 + EPSILON2) - 0.5 * bound * bound - cosine
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _speed_gradient(rotation, origin, omega, v0, f, point, vel, radius, share, gq, gdq):
     """gq, gdq += share * gradient of |v| + |w| r of a sphere."""
-    straight = _length(vel)
+    straight = _length(vel[0], vel[1], vel[2])
     weight = vel * (share / straight)
     add_velocity_gradient(rotation, origin, omega, v0, f, point, vel, weight, gq)
     add_point_gradient(rotation, origin, f, point, weight, gdq)
     turning = omega[min(f, 7)]
-    weight = turning * (share * radius / _length(turning))
+    weight = turning * (share * radius / _length(turning[0], turning[1], turning[2]))
     add_turning_gradient(rotation, omega, f, weight, gq, gdq)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _rate_gradient(
     rotation, origin, omega, v0, f, point, vel, n, rate, stopping, half_brake, joint, turn, tight, gq, gdq
 ):
@@ -278,7 +293,7 @@ def _rate_gradient(
     add_point_gradient(rotation, origin, f, point, weight, gdq)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def linearise(q, dq, rules, tight, evaluation):
     """Gradients of the selected rows, (T, 2, K, 20), with respect to q and dq at their knot; 0 where there is none."""
     body, people, solids, balls = rules.body, rules.people, rules.solids, rules.balls
@@ -315,22 +330,27 @@ def linearise(q, dq, rules, tight, evaluation):
                     continue
                 s = first
                 f, r = body.frame[s], body.radius[s]
-                place(rotation, origin, f, body.offset[s], point)
-                velocity(omega, v0, f, point, vel)
-                straight = _length(vel)
+                point[0], point[1], point[2] = place(rotation, origin, f, body.offset, s)
+                vel[0], vel[1], vel[2] = velocity(omega, v0, f, point[0], point[1], point[2])
+                straight = _length(vel[0], vel[1], vel[2])
                 if kind <= PAIR:  # distances
                     relative = vel.copy()
                     if kind == BOX:
-                        box_gap(point, solids.center[second], solids.rotation[second], solids.half[second], n)
+                        _, n[0], n[1], n[2] = box_gap(
+                            point[0], point[1], point[2], solids.center, solids.rotation, solids.half, second, np.inf
+                        )
                     else:
                         if kind == BALL:
                             other[:] = balls.center[second]
                         else:
-                            place(rotation, origin, body.frame[second], body.offset[second], other)
-                            velocity(omega, v0, body.frame[second], other, other_vel)
+                            g = body.frame[second]
+                            other[0], other[1], other[2] = place(rotation, origin, g, body.offset, second)
+                            other_vel[0], other_vel[1], other_vel[2] = velocity(
+                                omega, v0, g, other[0], other[1], other[2]
+                            )
                             relative -= other_vel
                         n[:] = point - other
-                        n /= _length(n)
+                        n /= _length(n[0], n[1], n[2])
                     rate = n[0] * relative[0] + n[1] * relative[1] + n[2] * relative[2]
                     add_point_gradient(rotation, origin, f, point, n, gq)
                     _rate_gradient(
@@ -361,8 +381,8 @@ def linearise(q, dq, rules, tight, evaluation):
                         continue
                     nearest, c_near = np.inf, 0
                     for c in range(C):
-                        gap = segment_gap(point, people.a[k, c], people.b[k, c], n) - people.radius[k, c]
-                        gap -= people.speed[c] * tight.latency
+                        gap = segment_gap(point[0], point[1], point[2], people.a, people.b, k, c)[0]
+                        gap -= people.radius[k, c] + people.speed[c] * tight.latency
                         if gap < nearest:
                             nearest, c_near = gap, c
                     grown = r + body.slack[s] + tight.position[k] + tight.reach * straight
@@ -373,8 +393,9 @@ def linearise(q, dq, rules, tight, evaluation):
                 else:
                     c = second % C
                     person = people.speed[c]
-                    gap = segment_gap(point, people.a[k, c], people.b[k, c], n) - people.radius[k, c]
-                    speed = straight + _length(omega[min(f, 7)]) * r
+                    gap = segment_gap(point[0], point[1], point[2], people.a, people.b, k, c)[0] - people.radius[k, c]
+                    turning = omega[min(f, 7)]
+                    speed = straight + _length(turning[0], turning[1], turning[2]) * r
                     _speed_gradient(rotation, origin, omega, v0, f, point, vel, r, -0.5 * slope * brake_time, gq, gdq)
                     gdq[joint] -= slope * (person + 0.5 * speed) * turn / tight.brake[joint]
                     grown = r + body.slack[s] + tight.position[k] + tight.reach * straight
@@ -384,7 +405,7 @@ def linearise(q, dq, rules, tight, evaluation):
                     if room <= 0.0:
                         continue
                     share = slope
-                segment_gap(point, people.a[k, c], people.b[k, c], n)
+                _, n[0], n[1], n[2] = segment_gap(point[0], point[1], point[2], people.a, people.b, k, c)
                 add_point_gradient(rotation, origin, f, point, n * share, gq)
                 weight = vel * (-tight.reach * share / straight)
                 add_velocity_gradient(rotation, origin, omega, v0, f, point, vel, weight, gq)
@@ -392,14 +413,14 @@ def linearise(q, dq, rules, tight, evaluation):
     return gradient
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _tilt_gradient(rotation, omega, axis, tight, gq):
     """gq += gradient of the tilt row: d a / d q_i = z_i x a for the turned axis a."""
     hand = rotation[HAND]
     a = np.empty(3)
     for i in range(3):
         a[i] = hand[i, 0] * axis[0] + hand[i, 1] * axis[1] + hand[i, 2] * axis[2]
-    bound = tight.rotation + tight.spread * _length(omega[7])
+    bound = tight.rotation + tight.spread * _length(omega[7, 0], omega[7, 1], omega[7, 2])
     sine = np.sqrt(a[0] * a[0] + a[1] * a[1] + EPSILON2)
     w0, w1, w2 = -bound * a[0] / sine, -bound * a[1] / sine, 1.0
     for i in range(8):
@@ -407,7 +428,7 @@ def _tilt_gradient(rotation, omega, axis, tight, gq):
         gq[2 + i] += w0 * (z1 * a[2] - z2 * a[1]) + w1 * (z2 * a[0] - z0 * a[2]) + w2 * (z0 * a[1] - z1 * a[0])
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def speed_curvature(q, dq, body, multipliers):
     """Curvature of the speed rows, sum_s lambda_s d^2 |v_s| / d dq^2, (T, 10, 10), for multipliers (T, S).
 
@@ -429,9 +450,9 @@ def speed_curvature(q, dq, body, multipliers):
             if multipliers[k, s] <= 0.0:
                 continue
             f = body.frame[s]
-            place(rotation, origin, f, body.offset[s], point)
-            velocity(omega, v0, f, point, vel)
-            straight = max(_length(vel), SLOWEST)
+            point[0], point[1], point[2] = place(rotation, origin, f, body.offset, s)
+            vel[0], vel[1], vel[2] = velocity(omega, v0, f, point[0], point[1], point[2])
+            straight = max(_length(vel[0], vel[1], vel[2]), SLOWEST)
             jacobian[:] = 0.0
             for d in range(3):
                 axis[:] = 0.0
