@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from numba import njit
 
 from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULE_RADIUS, KEYPOINT_PART
 from robotctl.errors import UsageError
-from robotctl.geometry import point_box_distance, rotation_z
+from robotctl.geometry import rotation_z
 from robotctl.guardrails.blade_speed import BladeSpeed
 from robotctl.guardrails.clearance import Boxes, Clearance
 from robotctl.guardrails.guardrail import Guardrail, parts
@@ -19,12 +20,13 @@ from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
+from robotctl.planning.kernels import box_gap, forward_batch, place
 from robotctl.robot import ARM_OFFSETS, T_LINK7_HAND, RobotModel
 
 TOUCH_SOLID = 0.005  # what grasps or is held keeps this far from furniture on the way [m]
 TOUCH_BALL = 0.007  # and everything beyond the elbow this far from other objects [m]
 YIELD = 0.002  # where start or goal come nearer than that, the way may too, less this much [m]
-OWN = ("contact:furniture", "contact:object", "contact:self")  # rows that no guardrail asks for
+OWN = ("contact:furniture", "contact:object", "contact:self")  # owners of rows that no guardrail asks for
 
 Array = np.ndarray
 
@@ -164,19 +166,19 @@ class Surroundings:
 
 def build(
     guardrails: Sequence[Guardrail], robot: RobotModel, around: Surroundings, at: Sequence[Array]
-) -> tuple[Rules, tuple[str, ...]]:
-    """The rows of `guardrails` for the robot, and the owner's id of every column of `worst`.
+) -> Rules:
+    """The rows of `guardrails` for the robot; column i of `worst` belongs to guardrails[i], the last three are OWN.
 
     at: joints (10,) of start and goal; contact rows never ask for more than these allow.
     """
-    names = tuple(g.header.id for g in guardrails) + OWN
     n = len(guardrails)
     spheres = robot.spheres
     grips = parts(robot, "finger", "held", "blade")
     slack = np.zeros(len(spheres))
     slack[parts(robot, "held", "blade")] = around.object_error
     body = Body(spheres.frame.astype(np.int64), spheres.offset, spheres.radius, slack, levers(robot))
-    reference = [_centers(robot, q) for q in at]
+    reference = _centers(spheres.frame, spheres.offset, np.array(at, float).reshape(-1, 10))
+    taken = spheres.radius + slack + around.position_bound + YIELD
 
     solids: list[tuple[Boxes, Array, int]] = []
     motion: list[tuple[float, float, float, Array, bool, int]] = []
@@ -206,13 +208,11 @@ def build(
             )
     contact = np.union1d(grips, np.flatnonzero(~covered))
     required = _required(spheres, around.boxes, contact, TOUCH_SOLID)
-    for center in reference:
-        gap = point_box_distance(center[:, None], around.boxes.center, around.boxes.rotation, around.boxes.half)
-        gap = gap - (spheres.radius + slack)[:, None] - around.position_bound - YIELD
-        required = np.minimum(required, np.where(np.isfinite(required), gap, -np.inf))
+    gap = _box_gaps(reference, around.boxes.center, around.boxes.rotation, around.boxes.half) - taken[:, None]
+    required = np.where(np.isfinite(required), np.minimum(required, gap), -np.inf)
     solids.append((around.boxes, required, n))
 
-    rules = Rules(
+    return Rules(
         body,
         people_rows(around.keypoints, around.keypoint_bound, around.keypoint_speed),
         Solids(
@@ -222,7 +222,7 @@ def build(
             np.concatenate([r for _, r, _ in solids], axis=1),
             np.concatenate([np.full(len(b.center), owner) for b, _, owner in solids]),
         ),
-        _balls(robot, around, slack, reference, n + 1),
+        _balls(robot, around, taken, reference, n + 1),
         Pairs(*self_pairs(robot), n + 2),
         Motion(
             np.array([m[0] for m in motion], float),
@@ -241,14 +241,29 @@ def build(
         around.high,
         n + len(OWN),
     )
-    return rules, names
 
 
-def _centers(robot: RobotModel, q: Array) -> Array:
-    """Sphere centres at joints q (10,), (S, 3)."""
-    rotation, origin = robot.forward(q)
-    frame = robot.spheres.frame
-    return origin[frame] + (rotation[frame] @ robot.spheres.offset[:, :, None])[..., 0]
+@njit(cache=True)
+def _centers(frame, offset, q):
+    """Sphere centres (n, S, 3) at joints q (n, 10)."""
+    rotation, origin = forward_batch(q)
+    out = np.empty((len(q), len(frame), 3))
+    for i in range(len(q)):
+        for s in range(len(frame)):
+            out[i, s, 0], out[i, s, 1], out[i, s, 2] = place(rotation[i], origin[i], frame[s], offset, s)
+    return out
+
+
+@njit(cache=True)
+def _box_gaps(center, box_center, box_rotation, box_half):
+    """Least distance (S, B) of centres (n, S, 3) to boxes."""
+    out = np.full((center.shape[1], len(box_center)), np.inf)
+    for i in range(len(center)):
+        for s in range(center.shape[1]):
+            x, y, z = center[i, s]
+            for b in range(len(box_center)):
+                out[s, b] = min(out[s, b], box_gap(x, y, z, box_center, box_rotation, box_half, b, np.inf)[0])
+    return out
 
 
 def _required(spheres: object, boxes: Boxes, concerned: Array, distance: float) -> Array:
@@ -287,16 +302,11 @@ def people_rows(keypoints: Array, bound: Array, speed: Array) -> People:
     )
 
 
-def _balls(robot: RobotModel, around: Surroundings, slack: Array, reference: list[Array], owner: int) -> Balls:
-    spheres = robot.spheres
-    obstacles = around.obstacles
-    required = np.full((len(spheres), len(obstacles)), -np.inf)
-    required[spheres.frame >= 5] = TOUCH_BALL
-    for center in reference:
-        gap = np.linalg.norm(center[:, None] - obstacles[:, :3], axis=-1) - obstacles[:, 3]
-        gap = gap - (spheres.radius + slack)[:, None] - around.position_bound - YIELD
-        required = np.minimum(required, np.where(np.isfinite(required), gap, -np.inf))
-    return Balls(np.ascontiguousarray(obstacles[:, :3]), np.ascontiguousarray(obstacles[:, 3]), required, owner)
+def _balls(robot: RobotModel, around: Surroundings, taken: Array, reference: Array, owner: int) -> Balls:
+    center, radius = np.ascontiguousarray(around.obstacles[:, :3]), np.ascontiguousarray(around.obstacles[:, 3])
+    gap = np.linalg.norm(reference[:, :, None] - center, axis=-1).min(axis=0, initial=np.inf) - radius - taken[:, None]
+    required = np.where(robot.spheres.frame[:, None] >= 5, np.minimum(TOUCH_BALL, gap), -np.inf)
+    return Balls(center, radius, required, owner)
 
 
 def self_pairs(robot: RobotModel) -> tuple[Array, Array]:

@@ -33,7 +33,7 @@ from robotctl.planning.kernels import forward_batch
 from robotctl.planning.plan import STILL, Margin, Plan, Status
 from robotctl.planning.rows import evaluate
 from robotctl.planning.sqp import LIMIT_SHARE, Iterate, Limits, Sqp
-from robotctl.planning.tables import OWN, Solid, Surroundings, Tightening, boxes_of, build, people_rows
+from robotctl.planning.tables import Solid, Surroundings, Tightening, boxes_of, build, people_rows
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN, RobotModel
 from robotctl.state import TICK, State
 from robotctl.trajectory import Sweep, Trajectory
@@ -126,7 +126,7 @@ class TrajectoryOptimizer:
             guide[self._free] = np.asarray(goal.q, float)[self._free]
             goal = replace(goal, q=guide)
         at = [state.robot.q_ref] + ([] if goal.q is None else [np.asarray(goal.q, float)])
-        rules, names = build(guardrails, robot, around, at)
+        rules = build(guardrails, robot, around, at)
         cost = ReachCost(goal, self._horizon)
         problem = Sqp(self._model, state, rules, tight, cost, limits, self._free, self._dt)
         if guess is None or guess.trajectory is None:
@@ -143,7 +143,7 @@ class TrajectoryOptimizer:
             present, final = cost.error(best.q_real[0]), cost.error(best.q_real[-1])
             if final > ARRIVED and present - final < HEADWAY:
                 stalled = 1 + (guess.stalled if guess is not None else 0)
-        return self._report(problem, best, seed, converged, stalled, guardrails, names, keypoints, keypoint_bound)
+        return self._report(problem, best, seed, converged, stalled, guardrails, keypoints, keypoint_bound)
 
     def warm_up(self) -> None:
         """Compiles (or loads from the cache) everything a plan needs, before the clock starts."""
@@ -285,7 +285,6 @@ class TrajectoryOptimizer:
         converged: bool,
         stalled: int,
         guardrails: Sequence[Guardrail],
-        names: tuple[str, ...],
         keypoints: np.ndarray,
         keypoint_bound: np.ndarray,
     ) -> Plan:
@@ -301,7 +300,7 @@ class TrajectoryOptimizer:
             speed_bound=np.where(standing, 0.0, float(self._model.speed_bound)),
             acceleration=ddq,
         )
-        margins = self._margins(problem, it, trajectory, guardrails, names)
+        margins = self._margins(problem, it, trajectory, guardrails)
         worst = min(margins, key=lambda g: margins[g].value / TOLERANCE[self._unit(guardrails, g)], default="")
         kept = all(m.value >= -TOLERANCE[self._unit(guardrails, g)] for g, m in margins.items())
         if not np.isfinite(it.u).all():
@@ -334,28 +333,30 @@ class TrajectoryOptimizer:
         it: Iterate,
         trajectory: Trajectory,
         guardrails: Sequence[Guardrail],
-        names: tuple[str, ...],
     ) -> dict[str, Margin]:
         """Smallest margin of every guardrail, with the model's bounds and without."""
-        bounded = bare_tightening(trajectory.position_bound, trajectory.speed_bound)
-        zero = np.zeros(self._horizon + 1)
-        speed = self._assumptions.keypoint_speed()
-        now = problem.rules._replace(people=people_rows(trajectory.keypoints, trajectory.keypoint_bound, speed))
-        free = problem.rules._replace(people=people_rows(trajectory.keypoints, 0.0 * trajectory.keypoint_bound, speed))
-        worst = evaluate(it.q_real, it.dq_real, now, bounded, 1).worst
-        without = evaluate(it.q_real, it.dq_real, free, bare_tightening(zero, zero), 1).worst
-        margins: dict[str, Margin] = {}
-        for column, name in enumerate(names[: len(names) - len(OWN)]):
-            guardrail = guardrails[column]
+        keypoints, bound, speed = trajectory.keypoints, trajectory.keypoint_bound, self._assumptions.keypoint_speed()
+        rules = problem.rules._replace(people=people_rows(keypoints, bound, speed))
+        tight = bare_tightening(trajectory.position_bound, trajectory.speed_bound)
+        worst = evaluate(it.q_real, it.dq_real, rules, tight, 1).worst
+        for column, guardrail in enumerate(guardrails):
             if isinstance(guardrail, JointLimits):
-                along = guardrail.margin(_joints_only(trajectory), RobotModel()).min(axis=1)[1:]
-                free_along = along
-            else:
-                along, free_along = worst[1:, column], without[1:, column]
-            k = int(np.argmin(along))
-            if not np.isfinite(along[k]):
+                worst[:, column] = guardrail.margin(_joints_only(trajectory), RobotModel()).min(axis=1)
+        at = 1 + np.argmin(worst[1:, : len(guardrails)], axis=0)
+        # Without the bounds, only where the margins are smallest; the kernel does not look at its first knot.
+        k = np.concatenate([[0], np.unique(at)])
+        zero = np.zeros(len(k))
+        rules = problem.rules._replace(people=people_rows(keypoints[k], 0.0 * bound[k], speed))
+        free = evaluate(it.q_real[k], it.dq_real[k], rules, bare_tightening(zero, zero), 1).worst
+        margins: dict[str, Margin] = {}
+        for column, guardrail in enumerate(guardrails):
+            value = float(worst[at[column], column])
+            if not np.isfinite(value):
                 continue  # nothing of it is near
-            found = Margin(float(along[k]), float(free_along[k] - along[k]), float(self._times[k + 1]))
+            without = float(free[np.searchsorted(k, at[column]), column])
+            gained = 0.0 if isinstance(guardrail, JointLimits) else without - value
+            found = Margin(value, gained, float(self._times[at[column]]))
+            name = guardrail.header.id
             if name not in margins or found.value < margins[name].value:
                 margins[name] = found
         return margins

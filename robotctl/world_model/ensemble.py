@@ -31,9 +31,11 @@ class Ensemble:
             value = np.tanh(value @ w.transpose(0, 2, 1) + b[:, None])
             slopes.append(1.0 - value * value)
         last = self.weights[-1][:, None, :outputs]
-        jacobian = np.broadcast_to(last, (*value.shape[:2], *last.shape[2:]))
+        members, n, y = len(last), len(x), last.shape[2]
+        jacobian = np.broadcast_to(last, (members, n, *last.shape[2:]))
         for w, slope in zip(self.weights[-2::-1], slopes[::-1], strict=True):  # backwards: few outputs, many inputs
-            jacobian = (jacobian * slope[:, :, None]) @ w[:, None]
+            product = (jacobian * slope[:, :, None]).reshape(members, n * y, -1) @ w
+            jacobian = product.reshape(members, n, y, -1)
         return jacobian.mean(axis=0)
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:
