@@ -13,7 +13,7 @@ from numba import njit
 from robotctl.planning.interior_point import GROUPS, Program, solve
 
 MOST = 40  # iterations
-GAP = 1e-6  # mean product of a row's distance and multiplier
+GAP = 1e-5  # mean product of a row's distance and multiplier
 TOLERANCE = 1e-6  # of the rows [m, m/s]
 FAR = 10.0  # a row that is not there has this much room [m, m/s]
 

@@ -195,7 +195,8 @@ class TrajectoryOptimizer:
             )  # fmt: skip
         trust, converged = TRUST, False
         for _ in range(REAL_TIME_ITERATIONS):
-            it, trust, converged = problem.improve(it, trust, REAL_TIME_ITERATIONS - problem.iterations)
+            left = REAL_TIME_ITERATIONS - problem.iterations if it.violation > ACCEPTED else 1
+            it, trust, converged = problem.improve(it, trust, left)
             if converged or it.violation <= ACCEPTED or problem.iterations >= REAL_TIME_ITERATIONS:
                 break  # a step to a motion that holds: the next call goes on from there
         seed = "shifted"
