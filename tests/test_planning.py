@@ -332,8 +332,9 @@ def test_the_costs_gradient_is_right(seed: int) -> None:
     cost = ReachCost(goal, h)
     q, dq = REACHING + rng.normal(0.0, 0.5, (h + 1, 10)), rng.normal(0.0, 0.5, (h + 1, 10))
     u = np.zeros((h, 10))
+    nothing = np.zeros((h, 10, 10))
     weights = cost.weights(q)
-    gradient = cost.expand(q, dq, q, None, weights).gradient
+    gradient = cost.expand(q, dq, q, (nothing, nothing), weights).gradient
     direction = rng.normal(size=(h + 1, 20))
     step = 1e-6
 

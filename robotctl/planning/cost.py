@@ -173,20 +173,17 @@ class ReachCost:
         q: np.ndarray,
         dq: np.ndarray,
         q_real: np.ndarray,
-        chain: np.ndarray | None,
+        residual: tuple[np.ndarray, np.ndarray],
         weights: tuple[np.ndarray, np.ndarray],
     ) -> Expansion:
-        """Gradient and Gauss-Newton Hessian; chain (H, 10, 20) = d q_real / d (q, dq), None for the identity."""
+        """Gradient and Gauss-Newton Hessian at knots 1..H; residual: d (q_real - q) / d q and d dq, (H, 10, 10) each."""
         h = len(q) - 1
         gradient, hessian = np.zeros((h, 20)), np.zeros((h, 20, 20))
         if self._has_pose:
             _, _, g, b = _pose(q_real[1:], self._position, self._rotation, self._w_position, self._w_rotation, True)
-            g, b = weights[0][:, None] * g, weights[0][:, None, None] * b
-            if chain is None:
-                gradient[:, :10], hessian[:, :10, :10] = g, b
-            else:
-                gradient[:] = np.einsum("hi,hij->hj", g, chain)
-                hessian[:] = chain.transpose(0, 2, 1) @ b @ chain
+            chain = np.concatenate([residual[0] + np.eye(10), residual[1]], axis=2)
+            gradient[:] = (weights[0][:, None, None] * g[:, None] @ chain)[:, 0]
+            hessian[:] = chain.transpose(0, 2, 1) @ (weights[0][:, None, None] * b @ chain)
         diagonal = np.arange(20)
         curvature = np.full((h, 20), 1e-6)
         if self._guide is not None:

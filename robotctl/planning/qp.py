@@ -7,10 +7,12 @@ penalty exact: s > 0 only where the rows cannot hold. A row that no x within its
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
-from robotctl.planning.interior_point import GROUPS, Program, solve
+from robotctl.planning.interior_point import Program, solve
 
 MOST = 40  # iterations
 GAP = 1e-5  # mean product of a row's distance and multiplier
@@ -18,54 +20,96 @@ TOLERANCE = 1e-6  # of the rows [m, m/s]
 FAR = 10.0  # a row that is not there has this much room [m, m/s]
 
 
-@njit(cache=True)
-def _arrange(rows, values, x_low, x_high, u_low, u_high):
-    """Room (H, M), rows (H, 2, K, 2n) with those that can matter first, their count (H, 2) and origin (H, 2, K)."""
-    H, groups, keep, nx = rows.shape
-    bounds = nx + u_low.shape[1]
+class Step(NamedTuple):
+    """What the QP proposes, and by how much it expects the objective without the slacks to fall."""
+
+    du: np.ndarray  # (H, n)
+    slack: np.ndarray  # (H, 2)
+    multipliers: np.ndarray  # (H, 2, K) of the rows
+    decrease: float
+
+
+@njit(cache=True, error_model="numpy")
+def _arrange(free, rows, values, by_q, by_dq, x_low, x_high, u_low, u_high):
+    """Room (H, M), rows (H, 2, K, 2n) with those that can matter first, their count (H, 2) and origin (H, 2, K).
+
+    rows (H, 2, K, 20) are gradients with respect to where the joints really are, q + residual, and dq; by_q and
+    by_dq (H, 10, 10) are the residual's derivatives. Bounds (H, n) and (H, 2n) are those of the free joints.
+    """
+    H, groups, keep = values.shape
+    n = len(free)
+    nx = 2 * n
+    bounds = 3 * n
     room = np.full((H, 2 * bounds + groups * (keep + 1)), FAR)
-    out = np.zeros(rows.shape)
+    out = np.zeros((H, groups, keep, nx))
     count = np.zeros((H, groups), np.int64)
     origin = np.full((H, groups, keep), -1)
     for k in range(H):
         for i in range(nx):
             room[k, i], room[k, bounds + i] = -x_low[k, i], x_high[k, i]
-        for i in range(bounds - nx):
+        for i in range(n):
             room[k, nx + i], room[k, bounds + nx + i] = -u_low[k, i], u_high[k, i]
         for g in range(groups):
             room[k, 2 * bounds + g] = 0.0
             for r in range(keep):
-                least = values[k, g, r]
-                if not np.isfinite(least):
-                    continue
-                for j in range(nx):
-                    gradient = rows[k, g, r, j]
-                    least += gradient * (x_low[k, j] if gradient > 0.0 else x_high[k, j])
-                if least >= 0.0:
+                if not np.isfinite(values[k, g, r]):
                     continue
                 at = count[k, g]
-                room[k, 2 * bounds + groups + g * keep + at] = values[k, g, r]
-                out[k, g, at] = rows[k, g, r]
-                origin[k, g, at] = r
-                count[k, g] = at + 1
+                least = values[k, g, r]
+                for j in range(n):
+                    of_q, of_dq = rows[k, g, r, free[j]], rows[k, g, r, 10 + free[j]]
+                    for i in range(10):
+                        of_q += rows[k, g, r, i] * by_q[k, i, free[j]]
+                        of_dq += rows[k, g, r, i] * by_dq[k, i, free[j]]
+                    out[k, g, at, j], out[k, g, at, n + j] = of_q, of_dq
+                    least += of_q * (x_low[k, j] if of_q > 0.0 else x_high[k, j])
+                    least += of_dq * (x_low[k, n + j] if of_dq > 0.0 else x_high[k, n + j])
+                if least < 0.0:
+                    room[k, 2 * bounds + groups + g * keep + at] = values[k, g, r]
+                    origin[k, g, at] = r
+                    count[k, g] = at + 1
     return room, out, count, origin
+
+
+@njit(cache=True, error_model="numpy")
+def _decrease(program, solution):
+    """By how much the quadratic objective without the slacks falls."""
+    H, nx = program.gradient.shape
+    n = nx // 2
+    total = 0.0
+    for k in range(H):
+        for i in range(nx):
+            slope = program.gradient[k, i]
+            for j in range(nx):
+                slope += 0.5 * program.hessian[k, i, j] * solution.x[k, j]
+            total += slope * solution.x[k, i]
+        for i in range(n):
+            du = solution.du[k, i]
+            total += program.effort[i] * du * (program.control[k, i] + 0.5 * du)
+    return -total
 
 
 def solve_qp(
     dt: float,
-    hessian: np.ndarray,  # (H, 2n, 2n)
-    gradient: np.ndarray,  # (H, 2n)
-    effort: np.ndarray,  # (n,) diagonal of R
-    u: np.ndarray,  # (H, n)
-    rows: np.ndarray,  # (H, 2, K, 2n)
+    free: np.ndarray,  # (n,) joints that move
+    hessian: np.ndarray,  # (H, 20, 20)
+    gradient: np.ndarray,  # (H, 20)
+    effort: np.ndarray,  # (10,) diagonal of R
+    u: np.ndarray,  # (H, 10)
+    rows: np.ndarray,  # (H, 2, K, 20) by where the joints really are
     values: np.ndarray,  # (H, 2, K) present value of each row; inf: no row
+    residual: tuple[np.ndarray, np.ndarray],  # (H, 10, 10) each: its derivatives by q and dq
     u_bounds: tuple[np.ndarray, np.ndarray],  # (H, n) each, on du
     x_bounds: tuple[np.ndarray, np.ndarray],  # (H, 2n) each, on dx
     penalty: np.ndarray,  # (2,) mu
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Steps du (H, n), slacks (H, 2) and multipliers of the rows (H, 2, K); None if the solver failed."""
-    room, rows, count, origin = _arrange(rows, values, *x_bounds, *u_bounds)
-    program = Program(dt, hessian, gradient, effort, u, room, rows, count, penalty)
+) -> Step | None:
+    """The QP's step; None if the solver failed."""
+    both = np.concatenate([free, 10 + free])
+    room, rows, count, origin = _arrange(free, rows, values, *residual, *x_bounds, *u_bounds)
+    program = Program(
+        dt, hessian.take(both, 1).take(both, 2), gradient.take(both, 1), effort[free], u.take(free, 1), room, rows,
+        count, penalty,
+    )  # fmt: skip
     solution = solve(program, MOST, GAP, TOLERANCE)
     if not np.isfinite(solution.du).all():
         return None
@@ -73,4 +117,4 @@ def solve_qp(
     multipliers = np.zeros(values.shape)
     k, g, r = np.nonzero(origin >= 0)
     multipliers[k, g, origin[k, g, r]] = bound[k, g, r]
-    return solution.du, np.maximum(solution.slack, 0.0), multipliers
+    return Step(solution.du, np.maximum(solution.slack, 0.0), multipliers, _decrease(program, solution))

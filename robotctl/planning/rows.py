@@ -115,7 +115,13 @@ def evaluate(q, dq, rules, tight, keep):
     """All rows at every knot but the first: q, dq (T, 10) are where the joints really are."""
     body, people, solids, balls, pairs = rules.body, rules.people, rules.solids, rules.balls, rules.pairs
     motion, tilt = rules.motion, rules.tilt
-    body_frame, body_offset, body_radius, body_slack, lever = body.frame, body.offset, body.radius, body.slack, body.lever
+    body_frame, body_offset, body_radius, body_slack, lever = (
+        body.frame,
+        body.offset,
+        body.radius,
+        body.slack,
+        body.lever,
+    )
     solid_center, solid_rotation, solid_half = solids.center, solids.rotation, solids.half
     solid_required, solid_owner = solids.required, solids.owner
     ball_center, ball_radius, ball_required = balls.center, balls.radius, balls.required

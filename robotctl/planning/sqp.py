@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robotctl.planning.cost import EFFORT_WEIGHT, Expansion, ReachCost
+from robotctl.planning.cost import EFFORT_WEIGHT, ReachCost
 from robotctl.planning.qp import solve_qp
 from robotctl.planning.rows import ALLOWED, MOTION, Evaluation, evaluate, linearise, speed_curvature
 from robotctl.planning.tables import Rules, Tightening
@@ -149,46 +149,29 @@ class Sqp:
         """The QP's step du (H, 10), multipliers, and the decrease of the merit it promises; None if it failed."""
         self.iterations += 1
         ddq = np.concatenate([it.u, it.u[-1:]])
-        by_q, by_dq = self.model.residual_jacobians(it.q, it.dq, ddq, self.state)
-        chain = None
-        if by_q.any() or by_dq.any():
-            chain = np.concatenate([by_q + np.eye(10), by_dq], axis=2)[1:]
-        expansion = self.cost.expand(it.q, it.dq, it.q_real, chain, weights)
+        residual = tuple(part[1:] for part in self.model.residual_jacobians(it.q, it.dq, ddq, self.state))
+        expansion = self.cost.expand(it.q, it.dq, it.q_real, residual, weights)
         expansion.hessian[:, 10:, 10:] += speed_curvature(it.q_real, it.dq, self.rules.body, it.multipliers)[1:]
         rows = linearise(it.q_real, it.dq, self.rules, self.tight, it.rows)[1:]
-        if chain is not None:
-            by_speed = rows[..., 10:]
-            rows = (rows[..., :10].reshape(len(chain), -1, 10) @ chain).reshape(rows.shape)
-            rows[..., 10:] += by_speed
         values = np.where(it.rows.row[1:, :, :, 0] >= 0, it.rows.value[1:] - BACKOFF[:, None], np.inf)
-        free, both = self.free, np.concatenate([self.free, 10 + self.free])
-        solution = solve_qp(
-            self.dt, expansion.hessian.take(both, 1).take(both, 2), expansion.gradient.take(both, 1),
-            EFFORT_WEIGHT[free], it.u.take(free, 1), rows.take(both, 3), values, self._control_bounds(it),
-            self._state_bounds(it, trust), PENALTY,
+        step = solve_qp(
+            self.dt, self.free, expansion.hessian, expansion.gradient, EFFORT_WEIGHT, it.u, rows, values, residual,
+            self._control_bounds(it), self._state_bounds(it, trust), PENALTY,
         )  # fmt: skip
-        if solution is None:
+        if step is None:
             return None
-        du, (step, slack, row_multipliers) = np.zeros_like(it.u), solution
-        du[:, free] = step
+        du = np.zeros_like(it.u)
+        du[:, self.free] = step.du
         multipliers = np.zeros_like(it.multipliers)
         kind, sphere = it.rows.row[1:, MOTION, :, 0], it.rows.row[1:, MOTION, :, 1]
-        knot, i = np.nonzero((kind == ALLOWED) & (row_multipliers[:, MOTION] > 1e-3))
-        np.add.at(multipliers, (knot + 1, sphere[knot, i]), row_multipliers[knot, MOTION, i])
-        left = np.maximum(slack - BACKOFF, 0.0)
-        decrease = it.penalty - float((left @ PENALTY).sum()) + self._predicted(it, du, expansion)
-        return du, multipliers, decrease
+        knot, i = np.nonzero((kind == ALLOWED) & (step.multipliers[:, MOTION] > 1e-3))
+        np.add.at(multipliers, (knot + 1, sphere[knot, i]), step.multipliers[knot, MOTION, i])
+        left = np.maximum(step.slack - BACKOFF, 0.0)
+        return du, multipliers, it.penalty - float((left @ PENALTY).sum()) + step.decrease
 
     def _trial(self, it: Iterate, du: np.ndarray, step: float, multipliers: np.ndarray) -> Iterate:
         u = np.clip(it.u + step * du, -self.limits.acceleration, self.limits.acceleration)
         return self.evaluate(u, multipliers)
-
-    def _predicted(self, it: Iterate, du: np.ndarray, expansion: Expansion) -> float:
-        """Decrease of the cost that the quadratic model expects of du."""
-        dx = np.concatenate(integrate(np.zeros(10), np.zeros(10), du, self.dt), axis=1)[1:]
-        curvature = np.einsum("hi,hij,hj->", dx, expansion.hessian, dx)
-        effort = 0.5 * (((it.u + du) ** 2 - it.u**2) @ EFFORT_WEIGHT).sum()
-        return -float((expansion.gradient * dx).sum() + 0.5 * curvature + effort)
 
     def _control_bounds(self, it: Iterate) -> tuple[np.ndarray, np.ndarray]:
         u, most = it.u[:, self.free], self.limits.acceleration[self.free]

@@ -164,9 +164,7 @@ class Surroundings:
     position_bound: float  # [m] largest tightening of positions along the horizon
 
 
-def build(
-    guardrails: Sequence[Guardrail], robot: RobotModel, around: Surroundings, at: Sequence[Array]
-) -> Rules:
+def build(guardrails: Sequence[Guardrail], robot: RobotModel, around: Surroundings, at: Sequence[Array]) -> Rules:
     """The rows of `guardrails` for the robot; column i of `worst` belongs to guardrails[i], the last three are OWN.
 
     at: joints (10,) of start and goal; contact rows never ask for more than these allow.
@@ -291,14 +289,14 @@ def levers(robot: RobotModel) -> Array:
 
 def people_rows(keypoints: Array, bound: Array, speed: Array) -> People:
     """Human capsules from keypoints (T, P, J, 3) and the radius (T, P, J) that holds each; speed (4,) by body part."""
-    samples = keypoints.shape[0]
-    grown = np.maximum(bound[:, :, CAPSULE_A], bound[:, :, CAPSULE_B]) + CAPSULE_RADIUS
+    samples, people = keypoints.shape[:2]
+    grown = np.maximum(bound.take(CAPSULE_A, 2), bound.take(CAPSULE_B, 2)) + CAPSULE_RADIUS
     by_keypoint = speed[KEYPOINT_PART]
     return People(
-        np.ascontiguousarray(keypoints[:, :, CAPSULE_A].reshape(samples, -1, 3)),
-        np.ascontiguousarray(keypoints[:, :, CAPSULE_B].reshape(samples, -1, 3)),
+        keypoints.take(CAPSULE_A, 2).reshape(samples, -1, 3),
+        keypoints.take(CAPSULE_B, 2).reshape(samples, -1, 3),
         grown.reshape(samples, -1),
-        np.tile(np.maximum(by_keypoint[CAPSULE_A], by_keypoint[CAPSULE_B]), keypoints.shape[1]),
+        np.concatenate([np.maximum(by_keypoint[CAPSULE_A], by_keypoint[CAPSULE_B])] * people or [np.empty(0)]),
     )
 
 
