@@ -176,7 +176,10 @@ class ReachCost:
         residual: tuple[np.ndarray, np.ndarray],
         weights: tuple[np.ndarray, np.ndarray],
     ) -> Expansion:
-        """Gradient and Gauss-Newton Hessian at knots 1..H; residual: d (q_real - q) / d q and d dq, (H, 10, 10) each."""
+        """Gradient and Gauss-Newton Hessian at knots 1..H.
+
+        residual: derivatives of q_real - q by q and dq, (H, 10, 10) each.
+        """
         h = len(q) - 1
         gradient, hessian = np.zeros((h, 20)), np.zeros((h, 20, 20))
         if self._has_pose:

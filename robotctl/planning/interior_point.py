@@ -280,7 +280,7 @@ def _size(a):
 
 @njit(cache=True, fastmath=FAST)
 def solve(program, most, gap_tolerance, tolerance):
-    """At most `most` iterations, until the mean t lam is below gap_tolerance and the rows' residuals below tolerance."""
+    """At most `most` iterations, until the mean t lam and the rows' residuals are below their tolerances."""
     H, nx = program.gradient.shape
     n = nx // 2
     h = program.room
