@@ -83,8 +83,8 @@ def check(problem: PlanningProblem, u: np.ndarray, state: State | None = None) -
             actions=np.zeros((len(sample) - 1, 11)),
             keypoints=_between(keypoints, k, share),
             keypoint_bound=_between(bound, k, share),
-            position_bound=_between(_held(problem.model.position_bound, problem.horizon + 1), k, share),
-            speed_bound=np.where(moving, problem.model.speed_bound, 0.0),
+            position_bound=_between(problem.position_bound, k, share),
+            speed_bound=np.where(moving, problem.speed_bound, 0.0),
             acceleration=u[k],
         )
         for name, margin in {**_rules(problem, trajectory), **_limits(problem, q, dq, u[k])}.items():
@@ -111,7 +111,7 @@ def check_path(problem: PlanningProblem, path: np.ndarray) -> Verdict:
         zero = np.zeros(n)
         trajectory = Trajectory(
             zero, np.concatenate([part, 0.0 * part], axis=1), np.zeros((n - 1, 11)), none[:n], none[:n, :, :, 0],
-            np.full(n, problem.model.position_bound.max()), zero, np.zeros((n, 10)),
+            np.full(n, problem.position_bound.max()), zero, np.zeros((n, 10)),
         )  # fmt: skip
         still = np.zeros((n, 10))
         for name, margin in {**_rules(problem, trajectory), **_limits(problem, part, still, still)}.items():
@@ -134,10 +134,6 @@ def _between(values: np.ndarray, k: np.ndarray, share: np.ndarray) -> np.ndarray
     """Values at the knots (H+1, ...) joined by straight lines."""
     share = share.reshape(-1, *[1] * (values.ndim - 1))
     return (1.0 - share) * values[k] + share * values[k + 1]
-
-
-def _held(bound: np.ndarray, samples: int) -> np.ndarray:
-    return bound[np.minimum(np.arange(samples), len(bound) - 1)]
 
 
 def _note(worst: dict[str, float], when: dict[str, float], name: str, margin: np.ndarray, times: np.ndarray) -> None:

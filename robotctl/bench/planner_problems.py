@@ -36,6 +36,7 @@ from robotctl.robot import DDQ_MAX, DQ_MAX, HAND, Q_MAX, Q_MIN, TCP, RobotModel,
 from robotctl.scene import Box
 from robotctl.state import Held, PersonState, RobotState, State
 from robotctl.world_model.composite import LearnedWorldModel
+from robotctl.world_model.kinematic import held_bound
 
 KINDS = ("static", "person", "blade", "cup", "shelf")
 JOINTS = (7, 10)
@@ -69,6 +70,19 @@ class PlanningProblem:
     witness: np.ndarray  # (STEPS, 10) accelerations of a motion that gets there
     horizon: int = STEPS
     dt: float = DT
+
+    @property
+    def position_bound(self) -> np.ndarray:
+        """How far a point may be from where it is planned (horizon+1,) [m].
+
+        The larger of the model's calibrated error and the safety case's assumed one: what the filter will go by.
+        """
+        return np.maximum(held_bound(self.model.position_bound, self.horizon + 1), self.assumptions.tracking_error)
+
+    @property
+    def speed_bound(self) -> float:
+        """How much faster than planned a point may be [m/s]."""
+        return max(float(self.model.speed_bound), self.assumptions.tracking_speed_error)
 
 
 def problems(

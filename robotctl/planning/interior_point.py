@@ -40,7 +40,7 @@ class Program(NamedTuple):
     control: np.ndarray  # (H, n) u
     room: np.ndarray  # (H, M) h: minus low, high, zeros, g; M = 6 n + 2 + 2 K
     rows: np.ndarray  # (H, 2, K, 2n) G
-    count: np.ndarray  # (H, 2) rows in use
+    used: np.ndarray  # (H, 2) rows in use
     penalty: np.ndarray  # (2,) mu
 
 
@@ -166,7 +166,7 @@ def _times_constraints(program, x, u, s, out):
             at = 2 * bounds + GROUPS + g * keep
             for r in range(keep):
                 total = s[k, g]
-                if r < program.count[k, g]:
+                if r < program.used[k, g]:
                     for j in range(nx):
                         total += program.rows[k, g, r, j] * x[k, j]
                 o[at + r] = total
@@ -193,13 +193,13 @@ def _barrier(program, D, Q, R, w, hs):
             for r in range(keep):
                 total += D[k, at + r]
             hs[k, g] = total
-            for r in range(program.count[k, g]):
+            for r in range(program.used[k, g]):
                 for i in range(nx):
                     share = D[k, at + r] * program.rows[k, g, r, i]
                     column[i] += share
                     for j in range(nx):
                         Q[k, i, j] += share * program.rows[k, g, r, j]
-            if program.count[k, g] > 0:
+            if program.used[k, g] > 0:
                 for i in range(nx):
                     share = column[i] / total
                     for j in range(nx):
@@ -223,7 +223,7 @@ def _gradients(program, y, bx, bu, bs, w, hs, gx, gu, gs):
             total = bs[k, g] - y[k, 2 * bounds + g]
             for r in range(keep):
                 total -= y[k, at + r]
-            for r in range(program.count[k, g]):
+            for r in range(program.used[k, g]):
                 for i in range(nx):
                     gx[k, i] -= y[k, at + r] * program.rows[k, g, r, i]
             gs[k, g] = total
@@ -242,7 +242,7 @@ def _start(program, s, t, lam, Cz):
         for g in range(GROUPS):
             at = slack_at + GROUPS + g * keep
             s[k, g] = FIRST_SLACK
-            for r in range(program.count[k, g]):
+            for r in range(program.used[k, g]):
                 s[k, g] = max(s[k, g], FIRST_SLACK - program.room[k, at + r])
     _times_constraints(program, x, u, s, Cz)
     for k in range(H):

@@ -111,14 +111,18 @@ class Sqp:
     def merit(self, it: Iterate, weights: tuple[np.ndarray, np.ndarray]) -> float:
         return sum(self.cost.terms(it.q, it.dq, it.q_real, it.u, weights).values()) + it.penalty
 
-    def improve(self, it: Iterate, trust: float, budget: int) -> tuple[Iterate, float, bool]:
+    def improve(
+        self, it: Iterate, trust: float, budget: int, weights: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> tuple[Iterate, float, bool]:
         """SQP steps from `it`, at most `budget` QPs: the next iterate, the next trust radius, whether it converged.
+
+        weights: of pose and posture; None: those for where `it` is.
 
         Usually one QP and its full step. A full step that increases the merit (speeds are norms: from rest the
         rows do not see them) is kept for one more QP from there, and dropped if that does not pay: the watchdog
         technique, Nocedal and Wright 2006, ch. 18.6.
         """
-        weights = self.cost.weights(it.q_real)
+        weights = self.cost.weights(it.q_real) if weights is None else weights
         merit = self.merit(it, weights)
         step = self._direction(it, trust, weights)
         if step is None:
@@ -149,7 +153,8 @@ class Sqp:
         """The QP's step du (H, 10), multipliers, and the decrease of the merit it promises; None if it failed."""
         self.iterations += 1
         ddq = np.concatenate([it.u, it.u[-1:]])
-        residual = tuple(part[1:] for part in self.model.residual_jacobians(it.q, it.dq, ddq, self.state))
+        by_q, by_dq = self.model.residual_jacobians(it.q, it.dq, ddq, self.state)
+        residual = by_q[1:], by_dq[1:]
         expansion = self.cost.expand(it.q, it.dq, it.q_real, residual, weights)
         expansion.hessian[:, 10:, 10:] += speed_curvature(it.q_real, it.dq, self.rules.body, it.multipliers)[1:]
         rows = linearise(it.q_real, it.dq, self.rules, self.tight, it.rows)[1:]

@@ -19,8 +19,10 @@ tries several seeds. All budgets count iterations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,10 +49,11 @@ FIRST_ITERATIONS = 6  # of the seed that looks best
 PROBE_ITERATIONS = 2  # of each of the others, if that does not get there
 FINISH_ITERATIONS = 8  # of the best seeds
 FINALISTS = 2
+POLISH_ITERATIONS = 8  # of the best one at last, with the weights that all ways have in common
 TOLERANCE = {"m": 1e-3, "m/s": 1e-2, "1": 2e-3}  # a guardrail counts as kept down to minus this
 JOINT_MARGIN = 0.015  # from the joints' end stops [m, rad]
 NOT_STRAIGHT = 0.003  # [m] how far a sphere may leave the straight line between knots
-RESERVE = 0.05  # [m/s] kept from every limit on speeds, so that the filter need not round it off
+RESERVE = 0.02  # [m/s] kept from every limit on speeds, so that the filter need not round it off
 CREEP = 0.03  # [m/s] people who allow less than this allow no motion
 SEED_SPEED = 0.8  # of the lowest ceiling on speeds that seeds aim at
 LEAD = 0.03  # [s] as long as a brake towards furniture may still be off, half a tick and a little
@@ -60,6 +63,14 @@ HEADWAY = 0.02  # a plan that ends less than this nearer to the goal than it sta
 RETRY = 10  # plans without headway after which all seeds are tried again
 UNHURRIED = 0.3  # [s] people who leave that much time to brake do not hold the robot up
 ARRIVED = 0.02  # [m]
+
+
+class Way(NamedTuple):
+    """A motion on the way to the best one."""
+
+    it: Iterate
+    seed: str  # where it came from
+    converged: bool
 
 
 class TrajectoryOptimizer:
@@ -74,6 +85,7 @@ class TrajectoryOptimizer:
         horizon: int = HORIZON,
         dt: float = MODEL_STEP,
         joints: Sequence[int] = range(10),
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """joints: those that may move; the others stay where they are (3..9: a bolted-down arm)."""
         self._guardrails = tuple(guardrails)
@@ -83,6 +95,7 @@ class TrajectoryOptimizer:
         self._horizon, self._dt = horizon, dt
         self._free = np.array(joints)
         self._times = dt * np.arange(horizon + 1)
+        self._clock = clock
 
     def plan(
         self,
@@ -92,12 +105,16 @@ class TrajectoryOptimizer:
         robot: RobotModel,
         skill: str,
         obstacles: np.ndarray | None = None,
+        time_budget: float | None = None,
     ) -> Plan:
         """The best motion found from the reference of `state` towards `goal`.
 
         guess: the last plan (one step of dt old); None: a full solve from several seeds.
         obstacles: spheres (n, 4) x y z r [m] of other objects that wrist, hand and what it holds must not touch.
+        time_budget: [s] of a full solve, kept to within one QP, and used up for more seeds; None: iterations are
+            counted instead, so that the same question has the same answer on every machine.
         """
+        deadline = None if time_budget is None else self._clock() + time_budget
         reference = np.concatenate([state.robot.q_ref, state.robot.dq_ref])
         if not (np.isfinite(reference).all() and _is_finite(goal)):
             return self._nothing(state)
@@ -130,20 +147,20 @@ class TrajectoryOptimizer:
         cost = ReachCost(goal, self._horizon)
         problem = Sqp(self._model, state, rules, tight, cost, limits, self._free, self._dt)
         if guess is None or guess.trajectory is None:
-            best, seed, converged = self._cold(problem, goal)
+            best = self._cold(problem, goal, deadline)
         else:
-            best, seed, converged = self._real_time(problem, guess)
+            best = self._real_time(problem, guess)
             stuck = guess.stalled > 0 and guess.stalled % RETRY == 0
-            if stuck and best.rows.stop_time[1:11].min() > UNHURRIED:  # nobody holds it up: look for another way
-                other = self._cold(problem, goal)
-                if self._score(problem, other[0]) < self._score(problem, best):
-                    best, seed, converged = other
+            if stuck and best.it.rows.stop_time[1:11].min() > UNHURRIED:  # nobody holds it up: look for another way
+                other = self._cold(problem, goal, deadline)
+                if self._score(problem, other.it) < self._score(problem, best.it):
+                    best = other
         stalled = 0
         if goal.position is not None or goal.q is not None:
-            present, final = cost.error(best.q_real[0]), cost.error(best.q_real[-1])
+            present, final = cost.error(best.it.q_real[0]), cost.error(best.it.q_real[-1])
             if final > ARRIVED and present - final < HEADWAY:
                 stalled = 1 + (guess.stalled if guess is not None else 0)
-        return self._report(problem, best, seed, converged, stalled, guardrails, keypoints, keypoint_bound)
+        return self._report(problem, best, stalled, guardrails, keypoints, keypoint_bound)
 
     def warm_up(self) -> None:
         """Compiles (or loads from the cache) everything a plan needs, before the clock starts."""
@@ -173,7 +190,7 @@ class TrajectoryOptimizer:
         fastest = np.linalg.norm(np.diff(points, axis=0), axis=2).max() / self._dt
         return seeds.slowed(path, fastest / (SEED_SPEED * float(ceiling.min())))
 
-    def _real_time(self, problem: Sqp, guess: Plan) -> tuple[Iterate, str, bool]:
+    def _real_time(self, problem: Sqp, guess: Plan) -> Way:
         """One iteration from the last plan, one step on; a few more while a guardrail is violated."""
         on_plan = (
             np.abs(problem.q0 - guess.q_ref[1]).max() < 1e-6 and np.abs(problem.dq0 - guess.dq_ref[1]).max() < 1e-6
@@ -204,42 +221,57 @@ class TrajectoryOptimizer:
             still = problem.evaluate(problem.limits.brake_u)
             if self._score(problem, still) < self._score(problem, it):
                 it, seed = still, "brake"
-        return it, seed, converged
+        return Way(it, seed, converged)
 
-    def _cold(self, problem: Sqp, goal: ReachGoal) -> tuple[Iterate, str, bool]:
-        """The most promising seed, if it gets there; else a few iterations from every seed, the best carried on."""
-        starts = [("brake", problem.evaluate(problem.limits.brake_u))]
+    def _cold(self, problem: Sqp, goal: ReachGoal, deadline: float | None) -> Way:
+        """The most promising seed, if it gets there; else a few iterations from every seed, the best carried on.
+
+        What is left of a time budget goes into the seeds that were given up.
+        """
+        starts = [Way(problem.evaluate(problem.limits.brake_u), "brake", False)]
         if goal.q is not None:
             ways = seeds.seed_paths(
                 problem.q0, np.asarray(goal.q, float), problem.limits.speed, self._horizon, self._dt
             )
-            starts += [(name, self._track(problem, self._in_time(problem, path))) for name, path in ways]
-        starts.sort(key=lambda entry: self._score(problem, entry[1]))
-        name, it = starts[0]
-        it, converged = self._iterate(problem, it, FIRST_ITERATIONS)
-        if it.violation <= ACCEPTED and problem.cost.error(it.q_real[-1]) <= ARRIVED:
-            return it, name, converged  # it gets there: no other way need be tried
-        probed = [(name, it, converged)]
-        probed += [(name, *self._iterate(problem, it, PROBE_ITERATIONS)) for name, it in starts[1:]]
-        probed.sort(key=lambda entry: self._score(problem, entry[1]))
-        finished = []
-        for name, it, converged in probed[:FINALISTS]:
-            if not converged:
-                it, converged = self._iterate(problem, it, FINISH_ITERATIONS)
-            finished.append((name, it, converged))
-        name, best, converged = min(finished, key=lambda entry: self._score(problem, entry[1]))
-        return best, name, converged
+            starts += [Way(self._track(problem, self._in_time(problem, path)), name, False) for name, path in ways]
+
+        def by_score(ways: list[Way]) -> list[Way]:
+            return sorted(ways, key=lambda way: self._score(problem, way.it))
+
+        def polished(way: Way) -> Way:
+            return self._iterate(problem, way, POLISH_ITERATIONS, deadline, problem.cost.common_weights())
+
+        first, *others = by_score(starts)
+        first = self._iterate(problem, first, FIRST_ITERATIONS, deadline)
+        if first.it.violation <= ACCEPTED and problem.cost.error(first.it.q_real[-1]) <= ARRIVED:
+            best = polished(first)  # it gets there: no other way need be tried
+        else:
+            others = by_score([first] + [self._iterate(problem, way, PROBE_ITERATIONS, deadline) for way in others])
+            finalists, others = others[:FINALISTS], others[FINALISTS:]
+            best = by_score([self._iterate(problem, way, FINISH_ITERATIONS, deadline) for way in finalists])[0]
+            best = polished(best)
+        for way in others if deadline is not None else []:
+            best = by_score([best, polished(self._iterate(problem, way, FINISH_ITERATIONS, deadline))])[0]
+        return best
 
     def _score(self, problem: Sqp, it: Iterate) -> float:
         """The merit with one set of weights for all, so that different seeds compare."""
         return problem.merit(it, problem.cost.common_weights())
 
-    def _iterate(self, problem: Sqp, it: Iterate, budget: int) -> tuple[Iterate, bool]:
-        trust, converged = TRUST, False
+    def _iterate(
+        self,
+        problem: Sqp,
+        way: Way,
+        budget: int,
+        deadline: float | None,
+        weights: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> Way:
+        """The way after at most `budget` QPs; one that has converged goes on only with other weights."""
+        it, converged, trust = way.it, way.converged and weights is None, TRUST
         end = problem.iterations + budget
-        while problem.iterations < end and not converged:
-            it, trust, converged = problem.improve(it, trust, end - problem.iterations)
-        return it, converged
+        while problem.iterations < end and not converged and (deadline is None or self._clock() < deadline):
+            it, trust, converged = problem.improve(it, trust, end - problem.iterations, weights)
+        return Way(it, way.seed, converged)
 
     # -- what holds -----------------------------------------------------------------------------------------
 
@@ -281,14 +313,13 @@ class TrajectoryOptimizer:
     def _report(
         self,
         problem: Sqp,
-        it: Iterate,
-        seed: str,
-        converged: bool,
+        way: Way,
         stalled: int,
         guardrails: Sequence[Guardrail],
         keypoints: np.ndarray,
         keypoint_bound: np.ndarray,
     ) -> Plan:
+        it, seed, converged = way
         standing = np.abs(it.dq).max(axis=1) < STILL
         ddq = np.concatenate([it.u, it.u[-1:]])
         trajectory = Trajectory(

@@ -112,7 +112,7 @@ def _plant(problem: PlanningProblem) -> tuple[Any, Any]:
     Parser(plant).AddModelsFromString(_urdf(problem), "urdf")
     friction = CoulombFriction(1.0, 1.0)
     spheres, robot = problem.robot.spheres, problem.robot
-    bound = float(problem.model.position_bound.max()) + GROWN
+    bound = float(problem.position_bound.max()) + GROWN
     asked = max((g.distance for g in problem.guardrails if isinstance(g, Clearance)), default=0.0)
     extra = np.zeros(len(spheres))
     extra[parts(robot, "base", "arm", "hand")] = asked

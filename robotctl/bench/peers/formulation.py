@@ -26,7 +26,6 @@ from robotctl.guardrails.upright import Upright
 from robotctl.planning.cost import COMMON_POSTURE, POSITION, POSTURE, ROTATION, TERMINAL
 from robotctl.robot import DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN
 from robotctl.trajectory import Sweep, Trajectory
-from robotctl.world_model.kinematic import held_bound
 
 PAD = np.array([0.004, 0.02])  # [m, m/s] for what happens between the samples
 GUESS_TIME = 2.4  # [s] of the straight motion that peers start from
@@ -86,7 +85,7 @@ def specify(problem: PlanningProblem) -> Spec:
     along = np.repeat(straight[1:], 2, axis=0)
     along[::2] = 0.5 * (straight[1:] + straight[:-1])
     speed = np.repeat(np.diff(straight, axis=0) / DT, 2, axis=0)
-    bound = _between(held_bound(problem.model.position_bound, STEPS + 1), k, share)
+    bound = _between(problem.position_bound, k, share)
     zero = np.zeros(SAMPLES)
     sweep = robot.sweep(
         Trajectory(
@@ -109,7 +108,7 @@ def specify(problem: PlanningProblem) -> Spec:
         max((g.cos_max_tilt for g in rules if isinstance(g, Upright)), default=-2.0),
         np.array([0.0, 0.0, 1.0]) if robot.held is None else robot.held.T_hand_object[:3, 2],
         sweep.capsule_a, sweep.capsule_b, sweep.capsule_radius,
-        bound, float(problem.model.speed_bound),
+        bound, problem.speed_bound,
         Q_MIN + LIMIT_ROOM, Q_MAX - LIMIT_ROOM, DQ_MAX * share_of_limits - LIMIT_ROOM, DDQ_MAX, weight,
     )  # fmt: skip
 

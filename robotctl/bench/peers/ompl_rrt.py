@@ -90,7 +90,7 @@ class Collision:
         robot = self._robot = problem.robot
         spheres = robot.spheres
         self._outer, self._inner = np.flatnonzero(spheres.frame >= 5), np.flatnonzero(spheres.frame <= 1)
-        bound = problem.model.position_bound.max() + PAD[0]
+        bound = problem.position_bound.max() + PAD[0]
         grown = spheres.radius + bound
         rows = [(b.boxes, parts(robot, "base", "arm", "hand"), b.distance) for b in problem.guardrails
                 if isinstance(b, Clearance)]  # fmt: skip
