@@ -19,7 +19,7 @@ import numpy as np
 
 import robotctl
 from robotctl.bench.peers.peer import Answer, Peer, missing
-from robotctl.bench.planner_checker import check, check_path
+from robotctl.bench.planner_checker import Verdict, check, check_path
 from robotctl.bench.planner_problems import KINDS, PlanningProblem, make_problem
 from robotctl.errors import InvalidFileError, UsageError, nearest
 from robotctl.jsontext import json_text
@@ -27,6 +27,7 @@ from robotctl.jsontext import json_text
 SCHEMA = "robotctl/bench-planner.v1"
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "cold": (),
+    "budget": (),
     "rti": (),
     "slsqp": ("jax", "scipy"),
     "ipopt": ("casadi",),
@@ -36,7 +37,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "ompl": ("ompl",),
 }
 OURS = "cold"  # what the others' times are compared with
-OURS_ALL = ("cold", "rti")
+OURS_ALL = ("cold", "budget", "rti")
+GOOD = 1.05  # a motion that costs at most this times another one is as good
 
 
 def chosen_methods(text: str | None) -> tuple[list[str], dict[str, str]]:
@@ -62,10 +64,11 @@ def chosen_kinds(text: str) -> list[str]:
 
 def method(name: str) -> Peer:
     """The method of that name; its library is imported here."""
-    if name in ("cold", "rti"):
-        from robotctl.bench.peers.ours import Cold, RealTime
+    if name in OURS_ALL:
+        from robotctl.bench.peers.ours import Budget, Cold, RealTime
 
-        return Cold() if name == "cold" else RealTime()
+        ours: dict[str, type[Peer]] = {"cold": Cold, "budget": Budget, "rti": RealTime}
+        return ours[name]()
     if name in ("cem", "mppi"):
         from robotctl.bench.peers.sampling import Sampler
 
@@ -147,10 +150,27 @@ def record(problem: PlanningProblem, peer: Peer, time_limit: float) -> dict[str,
         "position_error": verdict.position_error,
         "rotation_error": verdict.rotation_error,
         "cost": verdict.cost if answer.state is None else None,  # from another start costs do not compare
+        "clearance": verdict.clearance if np.isfinite(verdict.clearance) else None,
+        "good_ms": round(_first_good(problem, answer, verdict), 3),
     }
 
 
-def _judge(problem: PlanningProblem, answer: Answer) -> Any:
+def _first_good(problem: PlanningProblem, answer: Answer, last: Verdict) -> float:
+    """When a method first had a motion as good as its last one: as feasible, arrived, and at most 5 % dearer [ms].
+
+    For methods that were stopped by the time limit. One that does not tell what it had before gets its whole time.
+    """
+    for at, u in answer.earlier:
+        verdict = check(problem, u)
+        if verdict.feasible >= last.feasible and verdict.arrived >= last.arrived:
+            assert verdict.cost is not None
+            assert last.cost is not None
+            if verdict.cost <= GOOD * last.cost:
+                return at
+    return answer.ms
+
+
+def _judge(problem: PlanningProblem, answer: Answer) -> Verdict:
     if answer.u is None:
         assert answer.path is not None
         return check_path(problem, answer.path)
@@ -172,6 +192,8 @@ def best_costs(records: Iterable[dict[str, Any]]) -> dict[str, float]:
 def figures(name: str, records: Sequence[dict[str, Any]], best: dict[str, float]) -> dict[str, Any]:
     """The row of one method over some problems."""
     ms = [r["ms"] for r in records]
+    good = [r.get("good_ms", r["ms"]) for r in records]
+    clearance = [r["clearance"] for r in records if r.get("clearance") is not None]
     ratios = [r["cost"] / best[r["problem"]] for r in records if r["feasible"] and r["cost"] is not None]
     violations = [np.inf if r["violation"] is None else r["violation"] for r in records if r["note"] != "no path"]
     return {
@@ -181,7 +203,11 @@ def figures(name: str, records: Sequence[dict[str, Any]], best: dict[str, float]
         "feasible_rate": _rounded(np.mean([r["feasible"] for r in records])) if records else None,
         "ms_p50": _rounded(np.percentile(ms, 50), 2) if ms else None,
         "ms_p95": _rounded(np.percentile(ms, 95), 2) if ms else None,
+        "ms_p99": _rounded(np.percentile(ms, 99), 2) if ms else None,
+        "good_ms_p50": _rounded(np.percentile(good, 50), 2) if good else None,
         "cost_ratio_to_best": _rounded(np.median(ratios)) if ratios else None,
+        "within_5_percent": _rounded(np.mean(np.array(ratios) <= GOOD)) if ratios else None,
+        "clearance_p50": _rounded(np.median(clearance)) if clearance else None,
         "max_violation": _rounded(max(violations), 5) if violations else None,
     }
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from robotctl.bench.planner_problems import PlanningProblem
 from robotctl.geometry import point_box_distance, point_segment_distance, rotation_z
+from robotctl.guardrails.clearance import Clearance
 from robotctl.guardrails.guardrail import parts
 from robotctl.planning.cost import ReachCost
 from robotctl.robot import DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN, tcp_pose
@@ -38,6 +39,7 @@ class Verdict:
     rotation_error: float  # of the hand at the end [rad]
     cost: float | None  # the common cost; None for a path without timing
     details: dict[str, float] = field(default_factory=dict)  # time of the largest violation [s]
+    clearance: float = np.inf  # least distance to furniture and objects beyond what is required [m]
 
     @property
     def violation(self) -> float:
@@ -68,6 +70,8 @@ def check(problem: PlanningProblem, u: np.ndarray, state: State | None = None) -
     keypoints, bound = problem.model.predict_people(problem.state, times)
     worst: dict[str, float] = {}
     when: dict[str, float] = {}
+    clearance = np.inf
+    distances = [g.header.id for g in problem.guardrails if isinstance(g, Clearance)] + ["contact:object"]
     total = problem.horizon * SUBSTEPS + 1
     for first in range(0, total, CHUNK):
         sample = np.arange(first, min(first + CHUNK, total))
@@ -87,10 +91,12 @@ def check(problem: PlanningProblem, u: np.ndarray, state: State | None = None) -
             speed_bound=np.where(moving, problem.speed_bound, 0.0),
             acceleration=u[k],
         )
-        for name, margin in {**_rules(problem, trajectory), **_limits(problem, q, dq, u[k])}.items():
+        margins = {**_rules(problem, trajectory), **_limits(problem, q, dq, u[k])}
+        for name, margin in margins.items():
             _note(worst, when, name, margin, trajectory.times)
+        clearance = min([clearance, *(float(margins[name].min()) for name in distances if margins[name].size)])
     end = knots[0][-1] + residual[0][-1]
-    return Verdict(worst, *_errors(problem, end), _cost(problem, *knots, knots[0] + residual[0], u), when)
+    return Verdict(worst, *_errors(problem, end), _cost(problem, *knots, knots[0] + residual[0], u), when, clearance)
 
 
 def check_path(problem: PlanningProblem, path: np.ndarray) -> Verdict:

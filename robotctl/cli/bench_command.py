@@ -101,7 +101,9 @@ def planner(
     kinds: Annotated[str, typer.Option(help="Which kinds of problems.")] = "static,person,blade,cup,shelf",
     methods: Annotated[
         str | None,
-        typer.Option(help="Which of cold, rti, slsqp, ipopt, drake, cem, mppi, ompl.", show_default="all installed"),
+        typer.Option(
+            help="Which of cold, budget, rti, slsqp, ipopt, drake, cem, mppi, ompl.", show_default="all installed"
+        ),
     ] = None,
     time_limit: Annotated[float, typer.Option(help="Seconds a slow method gets for one problem.", min=0.1)] = 10.0,
     scaling: Annotated[bool, typer.Option("--scaling", help="Draw how our times grow instead.")] = False,
@@ -171,7 +173,18 @@ def planner_table(answer: dict[str, Any]) -> Iterator[Any]:
 
     grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     grid.add_column("method", no_wrap=True)
-    for title in ("n", "solved", "feasible", "ms p50", "ms p95", "times ours", "cost / best", "worst violation"):
+    for title in (
+        "n",
+        "solved",
+        "feasible",
+        "ms p50",
+        "p95",
+        "p99",
+        "times ours",
+        "cost / best",
+        "within 5 %",
+        "worst",
+    ):
         grid.add_column(title, justify="right")
     for row in answer["methods"]:
         grid.add_row(
@@ -181,8 +194,10 @@ def planner_table(answer: dict[str, Any]) -> Iterator[Any]:
             number(row["feasible_rate"]),
             number(row["ms_p50"], 1),
             number(row["ms_p95"], 1),
+            number(row["ms_p99"], 1),
             number(answer["ratios"].get(row["name"]), 2),
             number(row["cost_ratio_to_best"], 3),
+            number(row["within_5_percent"], 2),
             number(row["max_violation"], 4),
         )
     yield grid

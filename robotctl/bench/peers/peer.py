@@ -21,6 +21,7 @@ class Answer:
     path: np.ndarray | None = None  # (n, 10) instead of u: a path without timing
     state: State | None = None  # where u starts, if not at the problem's start
     note: str = ""
+    earlier: tuple[tuple[float, np.ndarray], ...] = ()  # when [ms] it would have answered what (H, 10), if stopped
 
 
 class Peer(Protocol):

@@ -50,9 +50,13 @@ class Slsqp:
         except _TimeOver:
             note = "time limit"
         ms = 1e3 * (time.perf_counter() - task.began)
-        u = np.zeros((STEPS, 10))
-        u[:, spec.free] = task.best.reshape(STEPS, -1)
-        return Answer(ms, u, note=note)
+
+        def full(x: np.ndarray) -> np.ndarray:
+            u = np.zeros((STEPS, 10))
+            u[:, spec.free] = x.reshape(STEPS, -1)
+            return u
+
+        return Answer(ms, full(task.best), note=note, earlier=tuple((at, full(x)) for at, x in task.history))
 
 
 class _Task:
@@ -66,9 +70,11 @@ class _Task:
         self.start = spec.guess[:, spec.free].ravel()
         self.best, self._key = self.start, (np.inf, np.inf)
         self.began, self._deadline = 0.0, np.inf
+        self.history: list[tuple[float, np.ndarray]] = []  # when [ms] which iterate became the best
 
     def begin(self, time_limit: float) -> None:
         self.best, self._key = self.start, (np.inf, np.inf)
+        self.history.clear()
         self.began = time.perf_counter()
         self._deadline = self.began + time_limit
 
@@ -85,6 +91,7 @@ class _Task:
             key = (max(violation - HELD, 0.0), float(self._value(x, self._data)[0]))
             if key < self._key:
                 self.best, self._key = np.array(x), key
+                self.history.append((1e3 * (time.perf_counter() - self.began), self.best))
         return rows
 
     def jacobian(self, x: np.ndarray) -> np.ndarray:
