@@ -36,7 +36,7 @@ from robotctl.replay import differing, judge_again, timeline
 from robotctl.task import load_task
 
 ROBOTCTL = [sys.executable, "-m", "robotctl"]
-HEAVY = ("numpy", "pybullet", "jax", "scipy", "numba", "pydantic", "foxglove", "mcap", "piqp", "matplotlib")
+HEAVY = ("numpy", "pybullet", "jax", "scipy", "numba", "pydantic", "foxglove", "mcap", "matplotlib")
 UNITS = {"human-separation": "m/s", "speed": "m/s", "upright-when-filled": "1"}
 
 

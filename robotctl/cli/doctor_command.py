@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 NEEDED = (
-    "typer", "rich", "numpy", "scipy", "pybullet", "numba", "piqp", "safetensors", "pydantic", "pyyaml", "pint",
+    "typer", "rich", "numpy", "scipy", "pybullet", "numba", "safetensors", "pydantic", "pyyaml", "pint",
     "foxglove-sdk", "mcap", "protobuf", "zstandard",
 )  # fmt: skip
 TRAINING = ("jax", "equinox", "optax")  # `robotctl train` needs them, a run does not
