@@ -45,6 +45,7 @@ from robotctl.world_model.world_model import HORIZON, MODEL_STEP, WorldModel
 TRUST = 0.8  # first bound on the change of a joint [m, rad]
 ACCEPTED = 3e-3  # violation of a tightened row that is worth no more iterations [m, m/s]
 REAL_TIME_ITERATIONS = 3
+HEALED = 0.9  # a violation that an iteration leaves larger than this share of it is not tried again
 FIRST_ITERATIONS = 6  # of the seed that looks best
 PROBE_ITERATIONS = 2  # of each of the others, if that does not get there
 FINISH_ITERATIONS = 8  # of the best seeds
@@ -213,9 +214,12 @@ class TrajectoryOptimizer:
         trust, converged = TRUST, False
         for _ in range(REAL_TIME_ITERATIONS):
             left = REAL_TIME_ITERATIONS - problem.iterations if it.violation > ACCEPTED else 1
+            before = it.violation
             it, trust, converged = problem.improve(it, trust, left)
             if converged or it.violation <= ACCEPTED or problem.iterations >= REAL_TIME_ITERATIONS:
                 break  # a step to a motion that holds: the next call goes on from there
+            if it.violation > HEALED * before:
+                break  # what is violated is past mending, as where the robot is in the next tenth of a second
         seed = "shifted"
         if it.violation > ACCEPTED:
             still = problem.evaluate(problem.limits.brake_u)
