@@ -110,7 +110,7 @@ def run_bench(
     records = []
     for kind, joints, seed in plan:
         file = folder / f"{kind}-{joints}-{seed}.json"
-        known = _known(file, time_limit, resume)
+        known = known_answers(file, _fingerprint(time_limit), resume)
         problem = None
         for peer in peers:
             if kind not in peer.kinds:
@@ -118,7 +118,7 @@ def run_bench(
             if peer.name not in known:
                 problem = problem or make_problem(kind, joints, seed)
                 known[peer.name] = record(problem, peer, time_limit)
-                _write(file, {"fingerprint": _fingerprint(time_limit), "answers": known})
+                write_answers(file, {"fingerprint": _fingerprint(time_limit), "answers": known})
             records.append(known[peer.name])
             advance(known[peer.name])
     return records
@@ -279,7 +279,7 @@ def _fingerprint(time_limit: float) -> str:
     return f"{robotctl.__version__}-{SCHEMA}-{time_limit}"
 
 
-def _known(file: Path, time_limit: float, resume: bool) -> dict[str, dict[str, Any]]:
+def known_answers(file: Path, fingerprint: str, resume: bool) -> dict[str, dict[str, Any]]:
     """Answers of an earlier run, by method."""
     if not file.exists():
         return {}
@@ -287,15 +287,15 @@ def _known(file: Path, time_limit: float, resume: bool) -> dict[str, dict[str, A
         raise UsageError(f"{file}: exists already; go on with --resume or choose another --out")
     try:
         content = json.loads(file.read_text())
-        fingerprint, answers = content["fingerprint"], dict(content["answers"])
+        made_by, answers = content["fingerprint"], dict(content["answers"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InvalidFileError(f"{file}: not an answer of this bench; remove it") from None
-    if fingerprint != _fingerprint(time_limit):
+    if made_by != fingerprint:
         raise UsageError(f"{file}: made by another version or with another time limit; choose another --out")
     return answers
 
 
-def _write(file: Path, content: dict[str, Any]) -> None:
+def write_answers(file: Path, content: dict[str, Any]) -> None:
     """The file appears whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")

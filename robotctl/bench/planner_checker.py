@@ -91,12 +91,12 @@ def check(problem: PlanningProblem, u: np.ndarray, state: State | None = None) -
             speed_bound=np.where(moving, problem.speed_bound, 0.0),
             acceleration=u[k],
         )
-        margins = {**_rules(problem, trajectory), **_limits(problem, q, dq, u[k])}
+        margins = {**rule_margins(problem, trajectory), **_limits(problem, q, dq, u[k])}
         for name, margin in margins.items():
             _note(worst, when, name, margin, trajectory.times)
         clearance = min([clearance, *(float(margins[name].min()) for name in distances if margins[name].size)])
     end = knots[0][-1] + residual[0][-1]
-    return Verdict(worst, *_errors(problem, end), _cost(problem, *knots, knots[0] + residual[0], u), when, clearance)
+    return Verdict(worst, *hand_errors(problem, end), _cost(problem, *knots, knots[0] + residual[0], u), when, clearance)
 
 
 def check_path(problem: PlanningProblem, path: np.ndarray) -> Verdict:
@@ -120,10 +120,10 @@ def check_path(problem: PlanningProblem, path: np.ndarray) -> Verdict:
             np.full(n, problem.position_bound.max()), zero, np.zeros((n, 10)),
         )  # fmt: skip
         still = np.zeros((n, 10))
-        for name, margin in {**_rules(problem, trajectory), **_limits(problem, part, still, still)}.items():
+        for name, margin in {**rule_margins(problem, trajectory), **_limits(problem, part, still, still)}.items():
             _note(worst, {}, name, margin, zero)
     worst["start"] = float(np.abs(q[0] - problem.state.robot.q_ref).max())
-    return Verdict(worst, *_errors(problem, q[-1]), None)
+    return Verdict(worst, *hand_errors(problem, q[-1]), None)
 
 
 def _integrate(q0: np.ndarray, dq0: np.ndarray, u: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +155,7 @@ def _note(worst: dict[str, float], when: dict[str, float], name: str, margin: np
         worst[name], when[name] = violation, float(times[i])
 
 
-def _rules(problem: PlanningProblem, trajectory: Trajectory) -> dict[str, np.ndarray]:
+def rule_margins(problem: PlanningProblem, trajectory: Trajectory) -> dict[str, np.ndarray]:
     """Margins of every guardrail in force and of contact, (n, m) each."""
     robot = problem.robot
     sweep = robot.sweep(trajectory)
@@ -200,7 +200,7 @@ def _limits(problem: PlanningProblem, q: np.ndarray, dq: np.ndarray, u: np.ndarr
     }
 
 
-def _errors(problem: PlanningProblem, q: np.ndarray) -> tuple[float, float]:
+def hand_errors(problem: PlanningProblem, q: np.ndarray) -> tuple[float, float]:
     """Distance [m] and angle [rad] between the hand at q (10,) and the goal."""
     position, rotation = tcp_pose(q)
     goal = problem.goal
