@@ -107,6 +107,13 @@ def planner(
     ] = None,
     time_limit: Annotated[float, typer.Option(help="Seconds a slow method gets for one problem.", min=0.1)] = 10.0,
     scaling: Annotated[bool, typer.Option("--scaling", help="Draw how our times grow instead.")] = False,
+    closed_loop: Annotated[
+        bool,
+        typer.Option("--closed-loop", help="Instead run ours alone, replanning with a model wrong within its bounds."),
+    ] = False,
+    untold: Annotated[
+        bool, typer.Option("--untold", help="With --closed-loop, the control: ours is not told of any error.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what lies in --out.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the answers.", show_default="runs/bench-planner-DATE")
@@ -138,7 +145,11 @@ def planner(
         else:
             console().print(str(picture))
         return
-    plan = all_problems(chosen_seeds(seeds, 6), chosen_kinds(kinds))[:problems]
+    plan = all_problems(chosen_seeds(seeds, 5 if closed_loop else 6), chosen_kinds(kinds))[:problems]
+    if untold and not closed_loop:
+        raise UsageError("--untold is the control of --closed-loop")
+    if closed_loop:
+        raise typer.Exit(closed_loop_runs(plan, folder, not untold, resume, as_json))
     names, absent = chosen_methods(methods)
     for name, word in absent.items():
         note(f"{name}: left out, {word}")
@@ -163,6 +174,37 @@ def planner(
         terminal = console()
         for part in planner_table(answer):
             terminal.print(part)
+
+
+def closed_loop_runs(plan: list[tuple[str, int, int]], folder: Path, told: bool, resume: bool, as_json: bool) -> int:
+    """Runs and reports `bench planner --closed-loop`; 5 when a margin was violated although bounds were told."""
+    from robotctl.bench.planner_closed_loop import closed_loop_answer, run_closed_loop
+    from robotctl.cli.output import console, note, print_json, stdout_for_answers
+    from robotctl.cli.report import number, safe
+    from robotctl.cli.view import progress_bar
+
+    with stdout_for_answers(), progress_bar(len(plan), "runs") if sys.stderr.isatty() else nullcontext() as bar:
+
+        def advance(record: dict[str, Any]) -> None:
+            if bar is not None:
+                bar.advance(record["arrived"], bool(record["violations"]))
+
+        try:
+            records = run_closed_loop(plan, folder, told, resume, advance)
+        except KeyboardInterrupt:
+            note(f"to go on: the same command with  --resume --out {folder}")
+            raise
+    answer = closed_loop_answer(records, told, folder)
+    if as_json:
+        print_json(answer)
+    else:
+        terminal = console()
+        terminal.print(f"{answer['runs_violating']} of {answer['runs']} runs violate a margin")
+        terminal.print(f"arrived: {number(answer['arrived_rate'])} ({_interval(answer['arrived_ci95'])})")
+        for name, value in answer["smallest_margins"].items():
+            terminal.print(f"  {name}: {number(value, 4)}")
+        terminal.print(f"[dim]answers:[/] {safe(answer['out'])}")
+    return 5 if told and answer["runs_violating"] else 0
 
 
 def planner_table(answer: dict[str, Any]) -> Iterator[Any]:
