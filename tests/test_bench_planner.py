@@ -14,6 +14,9 @@ from typer.testing import CliRunner
 from robotctl.bench import planner as bench
 from robotctl.bench.peers.peer import Answer, Peer
 from robotctl.bench.planner_checker import FEASIBLE, check, check_path
+from robotctl.bench.planner_closed_loop import judge, observe
+from robotctl.bench.planner_closed_loop import record as closed_loop_record
+from robotctl.bench.planner_plant import in_the_way
 from robotctl.bench.planner_problems import (
     JOINTS,
     KINDS,
@@ -286,3 +289,60 @@ def test_a_peer_that_gives_up_is_an_answer() -> None:
     assert bench.expected([("cup", 7, 0), ("static", 7, 0)], ["cold", "ompl"]) == 3
     with pytest.raises(UsageError, match="at least one"):
         bench.chosen_kinds(",")
+
+
+# ---- closed loop -----------------------------------------------------------------------------------------------
+
+
+def test_the_planners_model_is_wrong_by_what_it_states() -> None:
+    given = in_the_way(problem("person", 10, 1000))
+    plant, run = observe(given)
+    model = given.model
+    stated = model.position_bound[1:]
+    reached = []
+    for state, plan, _ in run.plans:
+        assert plan.trajectory is not None
+        led = np.concatenate([plan.ddq_ref[:1], plan.ddq_ref])
+        residual, rate = plant.residual(plan.q_ref, plan.dq_ref, led)
+        q, dq = plan.q_ref + residual + plant.offset(plan.q_ref), plan.dq_ref + rate
+        true = given.robot.sphere_motion(q, dq + plant.drift(plan.q_ref, plan.dq_ref))
+        told = given.robot.sphere_motion(plan.trajectory.q, plan.trajectory.dq)
+        reached.append(np.linalg.norm(true[0] - told[0], axis=2).max(axis=1)[1:] / stated)
+        radius = given.robot.spheres.radius
+        speed = [np.linalg.norm(v, axis=2) + turning * radius for _, v, turning, _ in (true, told)]
+        assert (speed[0] - speed[1])[1:].max() <= 1.1 * model.speed_bound
+        true_people = plant.person(0, state.time + plan.trajectory.times)
+        away = np.linalg.norm(plan.trajectory.keypoints[:, 0] - true_people, axis=-1)
+        np.testing.assert_allclose(away, plan.trajectory.keypoint_bound[:, 0])
+        np.testing.assert_allclose(plan.trajectory.q[0], state.robot.q)  # the present is measured
+    assert np.max(reached) <= 1.02  # a bound on straight ways: an offset turns the points a little, too
+    assert np.min(reached) >= 0.8
+
+
+def test_ours_keeps_margins_in_closed_loop_and_only_because_it_is_told() -> None:
+    for kind, name, scale in (("blade", "blade-near-human", 1.0), ("static", "furniture-clearance", 12.0)):
+        given = problem(kind, 7, 1000)
+        told, untold = closed_loop_record(given, True, scale), closed_loop_record(given, False, scale)
+        assert told["violations"] == {}
+        assert name in untold["violations"]
+        assert told["plans"]["solved"] > 0
+        assert told["margins"][name] < 0.02  # it came near
+
+
+def test_the_judge_of_the_closed_loop_sees_a_motion_through_a_box() -> None:
+    given = problem("static")
+    plant, run = observe(given)
+    middle = given.robot.forward(run.q[len(run.q) // 2])[1][8]
+    through = with_boxes(given, Box("box", middle, np.full(3, 0.05), 0.3, GRAY))
+    assert judge(through, plant, run)["furniture-clearance"] < -0.05
+    assert judge(given, plant, run)["furniture-clearance"] >= 0.0
+
+
+def test_the_command_runs_the_closed_loop(tmp_path: Path) -> None:
+    args = ("--closed-loop", "--seeds", "1000:1001", "--kinds", "blade", "--problems", "1", "--out", str(tmp_path))
+    told = run(*args)
+    assert (told["runs"], told["runs_violating"], told["bounds_told"]) == (1, 0, True)
+    assert run(*args, "--resume")["by_run"] == told["by_run"]
+    control = run(*args, "--resume", "--untold")
+    assert control["runs_violating"] == 1
+    assert CliRunner().invoke(app, ["bench", "planner", "--untold"]).exit_code == 2
