@@ -96,7 +96,9 @@ def check(problem: PlanningProblem, u: np.ndarray, state: State | None = None) -
             _note(worst, when, name, margin, trajectory.times)
         clearance = min([clearance, *(float(margins[name].min()) for name in distances if margins[name].size)])
     end = knots[0][-1] + residual[0][-1]
-    return Verdict(worst, *hand_errors(problem, end), _cost(problem, *knots, knots[0] + residual[0], u), when, clearance)
+    return Verdict(
+        worst, *hand_errors(problem, end), _cost(problem, *knots, knots[0] + residual[0], u), when, clearance
+    )
 
 
 def check_path(problem: PlanningProblem, path: np.ndarray) -> Verdict:

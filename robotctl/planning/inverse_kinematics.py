@@ -162,7 +162,7 @@ class _Collision:
         rules = self._base if base_only else self._all
         knots = np.concatenate([q[:1], q])  # the rows leave out the first knot
         zero = np.zeros(len(knots))
-        still = Tightening(zero, zero, 0.0, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 0.0, 0.0)
+        still = Tightening(zero, zero, 0.0, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 0.0, 0.0, 1.0)
         people = rules.people._replace(a=np.zeros((len(knots), 0, 3)), b=np.zeros((len(knots), 0, 3)),
                                        radius=np.zeros((len(knots), 0)))  # fmt: skip
         worst = evaluate(knots, np.zeros_like(knots), rules._replace(people=people), still, 1).worst[1:]

@@ -11,7 +11,7 @@ duration of the safety filter's brake, T = max_j |dq_j| / BRAKE_j:
     gap    -> gap - position bound - reach |v| + min(rate max(spread, T/2 + lead), -rate spread)
               a convex obstacle's distance grows at least by n . dp, so this holds between the knots, and a brake
               that starts at the knot ends before the obstacle
-    allowed-> max(allowed(d - v_part latency) - speed bound, 0) - speed - bend W (3 A + W^2)
+    allowed-> used max(allowed(d - v_part latency) - speed bound, 0) - speed - bend W (3 A + W^2)
               the last term as in the filter: the sum of lever |dq| times A = W / T and W = sum |dq| of turning joints
               >= 0 at speed 0, whatever people do: standing still is always safe
     joint  -> distance to the end stop - |dq_j| (T/2 + lead)
@@ -214,7 +214,7 @@ def evaluate(q, dq, rules, tight, keep):
                     if limit <= tight.creep:
                         stop_time[k] = 0.0
                     allowed = min(allowed, limit)
-                g = max(allowed, 0.0) - speed - turning
+                g = tight.used * max(allowed, 0.0) - speed - turning
                 worst[k, owner] = min(worst[k, owner], g)
                 if g < motions[last]:
                     _insert(motions, motion_rows, g, ALLOWED, s, m)
@@ -395,7 +395,7 @@ def linearise(q, dq, rules, tight, evaluation):
                     limit = slope * (nearest - grown - motion.radius[m]) - tight.speed[k]
                     if limit <= 0.0 or limit >= motion.v_max[m] - tight.speed[k]:
                         continue
-                    c, share = c_near, slope
+                    c, share = c_near, tight.used * slope
                 else:
                     c = second % C
                     person = people.speed[c]

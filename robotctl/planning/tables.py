@@ -123,6 +123,7 @@ class Tightening(NamedTuple):
     latency: float  # [s] age of what the filter will know of people when the robot is at the knot
     bend: float  # [s^2] an eighth of the squared spacing of the filter's samples, between which it bounds speeds
     creep: float  # [m/s] below this an allowed speed is as good as none
+    used: float  # share of an allowed speed that is used
 
 
 class Rules(NamedTuple):

@@ -55,6 +55,8 @@ TOLERANCE = {"m": 1e-3, "m/s": 1e-2, "1": 2e-3}  # a guardrail counts as kept do
 JOINT_MARGIN = 0.015  # from the joints' end stops [m, rad]
 NOT_STRAIGHT = 0.003  # [m] how far a sphere may leave the straight line between knots
 RESERVE = 0.02  # [m/s] kept from every limit on speeds, so that the filter need not round it off
+SPEED_USED = 0.96  # of an allowed speed: what a hand holds may run ahead of it
+CURVES = 0.975  # the same without a filter: points go in curves between the knots
 CREEP = 0.03  # [m/s] people who allow less than this allow no motion
 SEED_SPEED = 0.8  # of the lowest ceiling on speeds that seeds aim at
 LEAD = 0.03  # [s] as long as a brake towards furniture may still be off, half a tick and a little
@@ -87,8 +89,13 @@ class TrajectoryOptimizer:
         dt: float = MODEL_STEP,
         joints: Sequence[int] = range(10),
         clock: Callable[[], float] = time.perf_counter,
+        for_filter: bool = True,
     ) -> None:
-        """joints: those that may move; the others stay where they are (3..9: a bolted-down arm)."""
+        """joints: those that may move; the others stay where they are (3..9: a bolted-down arm).
+
+        for_filter: also keep the room that the safety filter will ask for (its brake, the age of what it sees of
+        people), so that it need not step in. Without, a plan keeps the guardrails, and no more.
+        """
         self._guardrails = tuple(guardrails)
         self._model = model
         self._assumptions = assumptions
@@ -96,7 +103,7 @@ class TrajectoryOptimizer:
         self._horizon, self._dt = horizon, dt
         self._free = np.array(joints)
         self._times = dt * np.arange(horizon + 1)
-        self._clock = clock
+        self._clock, self._for_filter = clock, for_filter
 
     def plan(
         self,
@@ -126,7 +133,8 @@ class TrajectoryOptimizer:
         tight = self._tightening()
         limits = self._limits(guardrails, goal, state)
         # When the filter decides about a knot, its newest reading of people is this many steps old.
-        delay = int(np.ceil((TICK + self._assumptions.sensing_latency) / self._dt - 1e-9))
+        age = TICK + self._assumptions.sensing_latency if self._for_filter else 0.0
+        delay = int(np.ceil(age / self._dt - 1e-9))
         seen = np.maximum(np.arange(self._horizon + 1) - delay, 0)
         around = Surroundings(
             boxes=self._boxes,
@@ -283,9 +291,14 @@ class TrajectoryOptimizer:
         """As strict as the model's calibrated error asks, and as the safety filter will be."""
         a, model = self._assumptions, self._model
         position = np.maximum(held_bound(model.position_bound, self._horizon + 1), a.tracking_error)
+        speed = np.full(self._horizon + 1, max(float(model.speed_bound), a.tracking_speed_error))
+        if not self._for_filter:
+            bare = bare_tightening(position + NOT_STRAIGHT, speed)
+            turned = 2.0 * a.tracking_error / HAND_EXTENT
+            return bare._replace(spread=0.5 * self._dt, rotation=turned, used=CURVES)
         return Tightening(
             position=position + NOT_STRAIGHT,
-            speed=np.full(self._horizon + 1, max(float(model.speed_bound), a.tracking_speed_error) + RESERVE),
+            speed=speed + RESERVE,
             spread=0.5 * self._dt,
             reach=FILTER_REACH,
             lead=LEAD,
@@ -295,6 +308,7 @@ class TrajectoryOptimizer:
             latency=a.sensing_latency + a.actuation_latency + FILTER_REACH + TICK,
             bend=(2.0 * FILTER_REACH) ** 2 / 8.0,
             creep=CREEP,
+            used=SPEED_USED,
         )
 
     def _limits(self, guardrails: Sequence[Guardrail], goal: ReachGoal, state: State) -> Limits:
@@ -404,7 +418,7 @@ class TrajectoryOptimizer:
 
 def bare_tightening(position: np.ndarray, speed: np.ndarray) -> Tightening:
     """No tightening but the bounds themselves: rows are the guardrails' margins."""
-    return Tightening(position, speed, 0.0, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 0.0, 0.0)
+    return Tightening(position, speed, 0.0, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def _joints_only(trajectory: Trajectory) -> Sweep:

@@ -19,10 +19,10 @@ BUDGET = 0.25  # [s]
 _compiled: set[tuple[str, int]] = set()
 
 
-def optimizer(problem: PlanningProblem) -> TrajectoryOptimizer:
+def optimizer(problem: PlanningProblem, for_filter: bool = True) -> TrajectoryOptimizer:
     return TrajectoryOptimizer(
         problem.guardrails, problem.model, problem.assumptions, problem.boxes, problem.horizon, problem.dt,
-        problem.joints,
+        problem.joints, for_filter=for_filter,
     )  # fmt: skip
 
 
@@ -41,13 +41,16 @@ class Cold:
 
 
 class Budget:
-    """A full plan without a guess that goes on with other seeds until BUDGET is over."""
+    """A full plan without a guess that goes on with other seeds until BUDGET is over.
+
+    It solves the peers' problem: the guardrails, without the room that our safety filter asks for on top.
+    """
 
     name = "budget"
     kinds = KINDS
 
     def solve(self, problem: PlanningProblem, time_limit: float) -> Answer:
-        planner = optimizer(problem)
+        planner = optimizer(problem, for_filter=False)
         _warm_up(planner, problem)
         begin = time.perf_counter()
         plan = planner.plan(problem.state, None, problem.goal, problem.robot, SKILL, problem.obstacles, BUDGET)
