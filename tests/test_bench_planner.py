@@ -326,7 +326,7 @@ def test_ours_keeps_margins_in_closed_loop_and_only_because_it_is_told() -> None
         assert told["violations"] == {}
         assert name in untold["violations"]
         assert told["plans"]["solved"] > 0
-        assert told["margins"][name] < 0.02  # it came near
+        assert told["margins"][name] < 0.03  # it came near
 
 
 def test_the_judge_of_the_closed_loop_sees_a_motion_through_a_box() -> None:
