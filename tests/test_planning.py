@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -655,6 +656,35 @@ def test_the_same_question_gets_the_same_answer() -> None:
     plans = [optimizer().plan(state_at(START), None, goal_at(REACHING), RobotModel(), "pick") for _ in range(2)]
     np.testing.assert_array_equal(plans[0].ddq_ref, plans[1].ddq_ref)
     assert plans[0].iterations == plans[1].iterations
+
+
+def test_a_time_budget_is_kept_and_what_is_left_of_it_is_used() -> None:
+    """Every look at the clock takes 10 ms; between two looks lie two QPs at most."""
+    looks = itertools.count()
+    planner = TrajectoryOptimizer(
+        HOUSEHOLD, KinematicModel(speeds()), ASSUMPTIONS, KITCHEN, clock=lambda: 0.01 * next(looks)
+    )
+    counted = optimizer().plan(state_at(HOME), None, goal_at(REACHING), RobotModel(), "pick")
+    plans = [
+        planner.plan(state_at(HOME), None, goal_at(REACHING), RobotModel(), "pick", time_budget=budget)
+        for budget in (0.0, 0.035, 5.0)
+    ]
+    assert plans[0].iterations == 0
+    assert 0 < plans[1].iterations <= 6
+    assert plans[2].iterations > counted.iterations  # on with the seeds that were given up
+    costs = [sum(plan.cost.values()) for plan in (counted, plans[2])]
+    assert costs[1] <= costs[0] + 1e-6
+    assert plans[2].status is Status.SOLVED
+
+
+def test_without_the_filters_room_a_plan_is_bolder_and_keeps_the_guardrails() -> None:
+    """The same problem with a brake's room and without: only what the guardrails ask for is left."""
+    state, goal = state_at(HOME), goal_at(REACHING)
+    bold = TrajectoryOptimizer(HOUSEHOLD, KinematicModel(speeds()), ASSUMPTIONS, KITCHEN, for_filter=False)
+    plans = [p.plan(state, None, goal, RobotModel(), "pick") for p in (optimizer(), bold)]
+    assert [plan.status for plan in plans] == [Status.SOLVED] * 2
+    assert min(m.value for m in plans[1].margins.values()) >= -1e-3
+    assert sum(plans[1].cost.values()) < sum(plans[0].cost.values())
 
 
 def test_a_plan_reports_margins_cost_and_bounds() -> None:
