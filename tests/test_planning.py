@@ -641,6 +641,29 @@ def test_what_is_not_finite_gives_no_plan(broken: str) -> None:
     assert plan.trajectory is None
 
 
+def test_an_obstacle_that_is_nowhere_gives_no_plan() -> None:
+    nowhere = np.array([[0.5, np.nan, 0.8, 0.05]])
+    plan = optimizer().plan(state_at(START), None, goal_at(REACHING), RobotModel(), "pick", nowhere)
+    assert plan.status is Status.NONFINITE
+
+
+@pytest.mark.parametrize("joint", [0, 2, 5, 9])
+def test_a_model_that_says_nan_gives_no_plan(joint: int) -> None:
+    class Broken(KinematicModel):
+        def residual(
+            self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, state: State
+        ) -> tuple[np.ndarray, np.ndarray]:
+            delta_q, delta_dq = super().residual(q, dq, ddq, state)
+            delta_q[3:, joint] = np.nan
+            return delta_q, delta_dq
+
+    planner = optimizer(model=Broken(speeds()))
+    for guess in (None, optimizer().plan(state_at(HOME), None, goal_at(REACHING), RobotModel(), "pick")):
+        plan = planner.plan(state_at(HOME), guess, goal_at(REACHING), RobotModel(), "pick")
+        assert plan.status is Status.NONFINITE
+        assert plan.trajectory is None
+
+
 def test_an_unknown_guardrail_is_refused_not_dropped() -> None:
     class Odd:
         header, unit = header("odd"), "m"

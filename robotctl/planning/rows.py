@@ -112,7 +112,7 @@ def _approach(gap, rate, stopping, spread):
 
 @njit(cache=True, error_model="numpy")
 def evaluate(q, dq, rules, tight, keep):
-    """All rows at every knot but the first: q, dq (T, 10) are where the joints really are."""
+    """All rows at every knot but the first: q, dq (T, 10) are where the joints really are; NaN breaks every row."""
     body, people, solids, balls, pairs = rules.body, rules.people, rules.solids, rules.balls, rules.pairs
     motion, tilt = rules.motion, rules.tilt
     body_frame, body_offset, body_radius, body_slack, lever = (
@@ -142,6 +142,9 @@ def evaluate(q, dq, rules, tight, keep):
     center, vel, straight_, spin = np.empty((S, 3)), np.empty((S, 3)), np.empty(S), np.empty(8)
     size = np.sqrt((solids.half**2).sum(axis=1))
     for k in range(1, T):
+        if not (np.isfinite(q[k].sum()) and np.isfinite(dq[k].sum())):  # comparisons with NaN would let it pass
+            worst[k], violation[k], stop_time[k] = -np.inf, np.inf, 0.0
+            continue
         frames(q[k], rotation, origin)
         twists(rotation, origin, dq[k], omega, v0)
         brake_time, _ = _brake_time(dq[k], tight.brake)

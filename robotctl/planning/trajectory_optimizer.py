@@ -14,7 +14,7 @@ bound.
 
 With a guess, `plan` is one real-time iteration of robotctl.planning.sqp from the last plan, shifted (Diehl, Bock,
 Schloeder 2005, "A real-time iteration scheme for nonlinear optimization in optimal feedback control"). Without one it
-tries several seeds. All budgets count iterations.
+tries several seeds. Budgets count iterations, unless a time is given.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ class TrajectoryOptimizer:
         """
         deadline = None if time_budget is None else self._clock() + time_budget
         reference = np.concatenate([state.robot.q_ref, state.robot.dq_ref])
-        if not (np.isfinite(reference).all() and _is_finite(goal)):
+        obstacles = np.zeros((0, 4)) if obstacles is None else np.asarray(obstacles, float).reshape(-1, 4)
+        if not (np.isfinite(reference).all() and np.isfinite(obstacles).all() and _is_finite(goal)):
             return self._nothing(state)
         keypoints, keypoint_bound = self._model.predict_people(state, self._times)
         if not (np.isfinite(keypoints).all() and np.isfinite(keypoint_bound).all()):
@@ -138,7 +139,7 @@ class TrajectoryOptimizer:
         seen = np.maximum(np.arange(self._horizon + 1) - delay, 0)
         around = Surroundings(
             boxes=self._boxes,
-            obstacles=np.zeros((0, 4)) if obstacles is None else np.asarray(obstacles, float).reshape(-1, 4),
+            obstacles=obstacles,
             keypoints=keypoints[seen],
             keypoint_bound=keypoint_bound[seen],
             keypoint_speed=self._assumptions.keypoint_speed(),
@@ -338,6 +339,8 @@ class TrajectoryOptimizer:
         keypoint_bound: np.ndarray,
     ) -> Plan:
         it, seed, converged = way
+        if not all(np.isfinite(part).all() for part in (it.u, it.q_real, it.dq_real)):
+            return self._nothing(problem.state)
         standing = np.abs(it.dq).max(axis=1) < STILL
         ddq = np.concatenate([it.u, it.u[-1:]])
         trajectory = Trajectory(
@@ -353,8 +356,6 @@ class TrajectoryOptimizer:
         margins = self._margins(problem, it, trajectory, guardrails)
         worst = min(margins, key=lambda g: margins[g].value / TOLERANCE[self._unit(guardrails, g)], default="")
         kept = all(m.value >= -TOLERANCE[self._unit(guardrails, g)] for g, m in margins.items())
-        if not np.isfinite(it.u).all():
-            return self._nothing(problem.state)
         status = Status.SOLVED if kept else (Status.INFEASIBLE if converged or seed == "brake" else Status.TIMEOUT)
         weights = problem.cost.weights(it.q_real)
         return Plan(
