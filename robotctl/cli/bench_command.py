@@ -222,9 +222,9 @@ def planner_table(answer: dict[str, Any]) -> Iterator[Any]:
         "ms p50",
         "p95",
         "p99",
-        "times ours",
-        "cost / best",
-        "within 5 %",
+        "x ours",
+        "cost/best",
+        "in 5 %",
         "worst",
     ):
         grid.add_column(title, justify="right")

@@ -34,8 +34,7 @@ class Cold:
 
     def solve(self, problem: PlanningProblem, time_limit: float) -> Answer:
         """It counts iterations, not seconds: the time limit is not needed."""
-        planner = optimizer(problem)
-        _warm_up(planner, problem)
+        planner = _ready(problem)
         plan, ms = _timed(planner, problem, problem.state, None)
         return _answer(plan, ms, None)
 
@@ -50,8 +49,7 @@ class Budget:
     kinds = KINDS
 
     def solve(self, problem: PlanningProblem, time_limit: float) -> Answer:
-        planner = optimizer(problem, for_filter=False)
-        _warm_up(planner, problem)
+        planner = _ready(problem, for_filter=False)
         begin = time.perf_counter()
         plan = planner.plan(problem.state, None, problem.goal, problem.robot, SKILL, problem.obstacles, BUDGET)
         return _answer(plan, 1e3 * (time.perf_counter() - begin), None)
@@ -64,8 +62,7 @@ class RealTime:
     kinds = KINDS
 
     def solve(self, problem: PlanningProblem, time_limit: float) -> Answer:
-        planner = optimizer(problem)
-        _warm_up(planner, problem)
+        planner = _ready(problem)
         first = planner.plan(problem.state, None, problem.goal, problem.robot, SKILL, problem.obstacles)
         if first.trajectory is None:
             return _answer(first, 0.0, None)
@@ -95,12 +92,14 @@ def _timed(
     return plan, float(np.median(times))
 
 
-def _warm_up(planner: TrajectoryOptimizer, problem: PlanningProblem) -> None:
-    """Compiles (or loads from the cache) what this kind of problem needs."""
+def _ready(problem: PlanningProblem, for_filter: bool = True) -> TrajectoryOptimizer:
+    """The planner, after compiling (or loading from the cache) what this kind of problem needs."""
+    planner = optimizer(problem, for_filter)
     if (problem.kind, len(problem.joints)) not in _compiled:
         first = planner.plan(problem.state, None, problem.goal, problem.robot, SKILL, problem.obstacles)
         planner.plan(problem.state, first, problem.goal, problem.robot, SKILL, problem.obstacles)
         _compiled.add((problem.kind, len(problem.joints)))
+    return planner
 
 
 def _answer(plan: Plan, ms: float, state: State | None) -> Answer:
