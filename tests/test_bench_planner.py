@@ -341,7 +341,7 @@ def test_the_judge_of_the_closed_loop_sees_a_motion_through_a_box() -> None:
 def test_the_command_runs_the_closed_loop(tmp_path: Path) -> None:
     args = ("--closed-loop", "--seeds", "1000:1001", "--kinds", "blade", "--problems", "1", "--out", str(tmp_path))
     told = run(*args)
-    assert (told["runs"], told["runs_violating"], told["bounds_told"]) == (1, 0, True)
+    assert (told["runs"], told["runs_violating"], told["arm"]) == (1, 0, "told")
     assert run(*args, "--resume")["by_run"] == told["by_run"]
     control = run(*args, "--resume", "--untold")
     assert control["runs_violating"] == 1

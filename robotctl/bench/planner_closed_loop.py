@@ -18,6 +18,8 @@ import robotctl
 from robotctl.bench.peers.ours import SKILL, optimizer
 from robotctl.bench.planner import known_answers, machine, write_answers
 from robotctl.bench.planner_checker import ARRIVED, CHUNK, FEASIBLE, hand_errors, rule_margins
+from robotctl.bench.planner_journeys import KIND as JOURNEY
+from robotctl.bench.planner_journeys import make_journey
 from robotctl.bench.planner_plant import Plant, WrongModel, in_the_way, nothing_assumed, wrong_model
 from robotctl.bench.planner_problems import PlanningProblem, make_problem
 from robotctl.bench.statistics import rate
@@ -28,8 +30,9 @@ from robotctl.state import TICK, RobotState, State
 from robotctl.trajectory import Trajectory
 
 SCHEMA = "robotctl/bench-planner-closed-loop.v1"
-SEEDS = 5
+ARMS = ("told", "untold", "no-routes")  # ours, told nothing of errors, without ways round
 TIME_LIMIT = 6.0  # [s]
+JOURNEY_LIMIT = 20.0  # [s]
 SUBSTEPS = 50  # samples of one tick of 0.05 s: 1 kHz
 
 
@@ -43,13 +46,13 @@ class Run:
     arrived: bool
 
 
-def drive(problem: PlanningProblem, plant: Plant, model: WrongModel) -> Run:
+def drive(problem: PlanningProblem, plant: Plant, model: WrongModel, routes: bool = True) -> Run:
     """At most TIME_LIMIT of planning at 10 Hz; a plan that is not solved is not followed: the reference brakes."""
-    replanner = Replanner(optimizer(replace(problem, model=model)))
+    replanner = Replanner(optimizer(replace(problem, model=model), routes=routes))
     start = problem.state.robot
     q, dq, ddq = [start.q_ref], [start.dq_ref], np.zeros(10)
     plans: list[tuple[State, Plan, float]] = []
-    for tick in range(round(TIME_LIMIT / TICK)):
+    for tick in range(round((JOURNEY_LIMIT if problem.kind == JOURNEY else TIME_LIMIT) / TICK)):
         delta_q, delta_dq = (part[0] for part in plant.residual(q[-1][None], dq[-1][None], ddq[None]))
         e, rate_e = plant.offset(q[-1][None])[0], plant.drift(q[-1][None], dq[-1][None])[0]
         now = problem.state.time + tick * TICK
@@ -104,21 +107,25 @@ def judge(problem: PlanningProblem, plant: Plant, run: Run) -> dict[str, float]:
     return smallest
 
 
-def observe(problem: PlanningProblem, told: bool = True, scale: float = 1.0) -> tuple[Plant, Run]:
+def observe(problem: PlanningProblem, told: bool = True, scale: float = 1.0, routes: bool = True) -> tuple[Plant, Run]:
     """Drives the problem. The offset is the worst of some drawn ones for the motion that an exact model leads to."""
     exact = Plant(problem, 0.0)
-    unharmed = drive(problem, exact, wrong_model(problem, exact, told))
+    unharmed = drive(problem, exact, wrong_model(problem, exact, told), routes)
     plant = Plant(problem, scale)
     plant.turn_against(problem, unharmed.q)
-    return plant, drive(problem, plant, wrong_model(problem, plant, told))
+    return plant, drive(problem, plant, wrong_model(problem, plant, told), routes)
 
 
-def record(problem: PlanningProblem, told: bool = True, scale: float = 1.0) -> dict[str, Any]:
-    """One run, judged. told: whether the planner knows the bounds; scale: error and bounds over those of the model."""
-    problem = in_the_way(problem)
+def record(problem: PlanningProblem, told: bool = True, scale: float = 1.0, routes: bool = True) -> dict[str, Any]:
+    """One run, judged. told: whether the planner knows the bounds; scale: error and bounds over those of the model.
+
+    routes: whether it may look for a way round.
+    """
+    if problem.kind != JOURNEY:
+        problem = in_the_way(problem)
     if not told:
         problem = replace(problem, assumptions=nothing_assumed(problem.assumptions))
-    plant, run = observe(problem, told, scale)
+    plant, run = observe(problem, told, scale, routes)
     margins = judge(problem, plant, run)
     ms = [m for _, _, m in run.plans]
     return {
@@ -134,33 +141,33 @@ def record(problem: PlanningProblem, told: bool = True, scale: float = 1.0) -> d
 def run_closed_loop(
     plan: Sequence[tuple[str, int, int]],
     folder: Path,
-    told: bool,
+    arm: str,
     resume: bool,
     advance: Callable[[dict[str, Any]], None],
 ) -> list[dict[str, Any]]:
-    """One record for each problem; `advance` hears of every one, known ones included."""
+    """One record for each problem; `advance` hears of every one, known ones included. arm: one of ARMS."""
     records = []
-    arm = "told" if told else "untold"
     for kind, joints, seed in plan:
         file = folder / f"closed-loop-{kind}-{joints}-{seed}.json"
         fingerprint = f"{robotctl.__version__}-{SCHEMA}"
         known = known_answers(file, fingerprint, resume)
         if arm not in known:
-            known[arm] = record(make_problem(kind, joints, seed), told)
+            problem = make_journey(seed) if kind == JOURNEY else make_problem(kind, joints, seed)
+            known[arm] = record(problem, told=arm != "untold", routes=arm != "no-routes")
             write_answers(file, {"fingerprint": fingerprint, "answers": known})
         records.append(known[arm])
         advance(known[arm])
     return records
 
 
-def closed_loop_answer(records: Sequence[dict[str, Any]], told: bool, folder: Path) -> dict[str, Any]:
-    """The answer of `bench planner --closed-loop --json`."""
+def closed_loop_answer(records: Sequence[dict[str, Any]], arm: str, folder: Path) -> dict[str, Any]:
+    """The answer of `bench planner --closed-loop --json` and of `--journeys`."""
     arrived, interval = rate(sum(r["arrived"] for r in records), len(records))
     names = dict.fromkeys(name for r in records for name in r["margins"])
     return {
         "schema": SCHEMA,
         "runs": len(records),
-        "bounds_told": told,
+        "arm": arm,
         "runs_violating": sum(bool(r["violations"]) for r in records),
         "violations": [{"problem": r["problem"], **r["violations"]} for r in records if r["violations"]],
         "arrived_rate": arrived,

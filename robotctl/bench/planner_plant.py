@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robotctl.bench.planner_checker import STILL, rule_margins
+from robotctl.bench.planner_journeys import KIND as JOURNEY
 from robotctl.bench.planner_problems import KINDS, PlanningProblem
 from robotctl.bench.planner_surroundings import at_rest
 from robotctl.body import INDEX, KEYPOINTS
@@ -25,6 +26,7 @@ from robotctl.state import PersonState, State
 from robotctl.trajectory import Trajectory
 from robotctl.world_model.composite import LearnedWorldModel
 
+DRIVEN = (*KINDS, JOURNEY)
 REACHED = 0.98  # share of the stated bounds: offsets turn points, and bounds are of straight lines
 LEAST = 0.3  # share of its levers by which an offset of joints moves the robot, or it is not made larger
 TURNS = 0.6  # [rad] by which the offset turns per radian of joint motion, in half of the runs
@@ -75,7 +77,7 @@ class Plant:
     def __init__(self, problem: PlanningProblem, scale: float = 1.0) -> None:
         """scale: the error is that many times the stated one; 0: there is none."""
         self.robot, self.model, self.scale = problem.robot, problem.model, scale
-        self._generator = np.random.default_rng([problem.seed, KINDS.index(problem.kind), len(problem.joints), 1])
+        self._generator = np.random.default_rng([problem.seed, DRIVEN.index(problem.kind), len(problem.joints), 1])
         self._free = free = list(problem.joints)
         self._lever = np.ones(10)
         self._lever[2:] = np.maximum(levers(problem.robot).max(axis=0), 0.1)

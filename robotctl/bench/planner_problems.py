@@ -110,7 +110,7 @@ def make_problem(kind: str, joints: int, seed: int) -> PlanningProblem:
 
 def _attempt(kind: str, joints: int, seed: int, generator: np.random.Generator) -> PlanningProblem | None:
     free = np.arange(10 - joints, 10)
-    robot = _robot(kind, generator)
+    robot = robot_with(kind, generator)
     start = READY.copy()
     start[3:] += generator.normal(0.0, 0.25, 7) * (0.4 if kind == "cup" else 1.0)
     if kind in ("cup", "blade", "shelf"):  # the hand in order from the start
@@ -172,8 +172,8 @@ def _over(rules: Sequence[Guardrail], boxes: Sequence[Box], stove: Sequence[Box]
     return [replace(g, boxes=placed[type(g)]) if type(g) in placed else g for g in rules]  # type: ignore[type-var]
 
 
-def _robot(kind: str, generator: np.random.Generator) -> RobotModel:
-    """The robot with what it holds: a knife along the hand's y, or an upright cup below the hand."""
+def robot_with(kind: str, generator: np.random.Generator) -> RobotModel:
+    """The robot with what it holds: a blade along the hand's y, an upright cup below the hand, or nothing."""
     if kind not in ("blade", "cup"):
         return RobotModel()
     T = np.eye(4)

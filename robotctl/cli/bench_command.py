@@ -15,6 +15,7 @@ COLUMNS = (
     "n", "success (95 %)", "violating (95 %)", "violations", "contacts", "nearest", "filter acts", "stopped", "lasts",
     "speed",
 )  # fmt: skip
+OPEN, CLOSED_LOOP, JOURNEYS = 6, 5, 30  # seeds of `bench planner`, `--closed-loop` and `--journeys`
 app = typer.Typer(help="Measures what robotctl promises, over many episodes.", no_args_is_help=True)
 
 
@@ -114,6 +115,12 @@ def planner(
     untold: Annotated[
         bool, typer.Option("--untold", help="With --closed-loop, the control: ours is not told of any error.")
     ] = False,
+    journeys: Annotated[
+        bool, typer.Option("--journeys", help="Instead drive ours alone on long ways round the kitchen's table.")
+    ] = False,
+    no_routes: Annotated[
+        bool, typer.Option("--no-routes", help="With --journeys, the control: ours looks for no way round.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what lies in --out.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the answers.", show_default="runs/bench-planner-DATE")
@@ -126,6 +133,7 @@ def planner(
     """
     from robotctl.bench.guardrails import chosen_seeds
     from robotctl.bench.planner import bench_answer, chosen_kinds, chosen_methods, expected, run_bench
+    from robotctl.bench.planner_journeys import KIND as JOURNEY
     from robotctl.bench.planner_problems import problems as all_problems
     from robotctl.cli.output import console, note, print_json, stdout_for_answers
     from robotctl.cli.view import progress_bar
@@ -145,11 +153,16 @@ def planner(
         else:
             console().print(str(picture))
         return
-    plan = all_problems(chosen_seeds(seeds, 5 if closed_loop else 6), chosen_kinds(kinds))[:problems]
     if untold and not closed_loop:
         raise UsageError("--untold is the control of --closed-loop")
+    if no_routes and not journeys:
+        raise UsageError("--no-routes is the control of --journeys")
+    if journeys:
+        ways = [(JOURNEY, 10, seed) for seed in chosen_seeds(seeds, JOURNEYS)][:problems]
+        raise typer.Exit(closed_loop_runs(ways, folder, "no-routes" if no_routes else "told", resume, as_json))
+    plan = all_problems(chosen_seeds(seeds, CLOSED_LOOP if closed_loop else OPEN), chosen_kinds(kinds))[:problems]
     if closed_loop:
-        raise typer.Exit(closed_loop_runs(plan, folder, not untold, resume, as_json))
+        raise typer.Exit(closed_loop_runs(plan, folder, "untold" if untold else "told", resume, as_json))
     names, absent = chosen_methods(methods)
     for name, word in absent.items():
         note(f"{name}: left out, {word}")
@@ -176,8 +189,8 @@ def planner(
             terminal.print(part)
 
 
-def closed_loop_runs(plan: list[tuple[str, int, int]], folder: Path, told: bool, resume: bool, as_json: bool) -> int:
-    """Runs and reports `bench planner --closed-loop`; 5 when a margin was violated although bounds were told."""
+def closed_loop_runs(plan: list[tuple[str, int, int]], folder: Path, arm: str, resume: bool, as_json: bool) -> int:
+    """Runs and reports `--closed-loop` or `--journeys`; 5 when a margin was violated although bounds were told."""
     from robotctl.bench.planner_closed_loop import closed_loop_answer, run_closed_loop
     from robotctl.cli.output import console, note, print_json, stdout_for_answers
     from robotctl.cli.report import number, safe
@@ -190,11 +203,11 @@ def closed_loop_runs(plan: list[tuple[str, int, int]], folder: Path, told: bool,
                 bar.advance(record["arrived"], bool(record["violations"]))
 
         try:
-            records = run_closed_loop(plan, folder, told, resume, advance)
+            records = run_closed_loop(plan, folder, arm, resume, advance)
         except KeyboardInterrupt:
             note(f"to go on: the same command with  --resume --out {folder}")
             raise
-    answer = closed_loop_answer(records, told, folder)
+    answer = closed_loop_answer(records, arm, folder)
     if as_json:
         print_json(answer)
     else:
@@ -204,7 +217,7 @@ def closed_loop_runs(plan: list[tuple[str, int, int]], folder: Path, told: bool,
         for name, value in answer["smallest_margins"].items():
             terminal.print(f"  {name}: {number(value, 4)}")
         terminal.print(f"[dim]answers:[/] {safe(answer['out'])}")
-    return 5 if told and answer["runs_violating"] else 0
+    return 5 if arm != "untold" and answer["runs_violating"] else 0
 
 
 def planner_table(answer: dict[str, Any]) -> Iterator[Any]:

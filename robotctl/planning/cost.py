@@ -21,6 +21,7 @@ from numba import njit
 
 from robotctl.objectives.reach import ReachGoal
 from robotctl.planning.kernels import cross, frames
+from robotctl.planning.route import Guide
 from robotctl.robot import DDQ_MAX, DQ_MAX, HAND, N_FRAMES, TCP
 
 POSITION = 60.0  # w_p [1/m^2]
@@ -34,6 +35,7 @@ VELOCITY = 0.02
 EFFORT = 0.05  # smooth enough for the drives and the solver; ten times less is hardly faster
 TERMINAL = 5.0  # weight of the last knot
 NEAR = 0.35  # pose error at which posture and pose weigh the same [m; a radian counts as 0.3 m]
+NEAR_ROUTE = 0.1  # so long before the end of a route the pose weighs half [s]
 RADIAN = 0.3  # [m]
 
 EFFORT_WEIGHT = EFFORT / DDQ_MAX**2
@@ -104,7 +106,8 @@ class Expansion:
 class ReachCost:
     """The cost of a trajectory for one goal."""
 
-    def __init__(self, goal: ReachGoal, horizon: int) -> None:
+    def __init__(self, goal: ReachGoal, horizon: int, guide: Guide | None = None) -> None:
+        """guide: where the knots could be on a way round; None: straight to the goal's posture."""
         self._position = np.zeros(3) if goal.position is None else np.asarray(goal.position, float)
         self._rotation = np.eye(3) if goal.rotation is None else np.ascontiguousarray(goal.rotation, dtype=float)
         self._w_position = np.zeros((3, 3)) if goal.position is None else POSITION * np.eye(3)
@@ -113,13 +116,18 @@ class ReachCost:
             self._w_position = POSITION * (line + STRAIGHT * (np.eye(3) - line))
         self._w_rotation = 0.0 if goal.rotation is None else ROTATION
         self._has_pose = goal.position is not None or goal.rotation is not None
-        self._guide = None if goal.q is None else np.asarray(goal.q, float)
+        self._guide = None if goal.q is None else np.asarray(goal.q, float)  # (10,), or (H, 10) on a route
+        self._route = guide
+        if guide is not None:
+            self._guide = guide.q[1:]
         self._share = np.ones(horizon)
         self._share[-1] = TERMINAL
 
     def weights(self, q_real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weights (H,) of pose and posture at knots 1..H, from how near each knot is to the goal."""
         near = np.ones(len(q_real) - 1)
+        if self._route is not None:  # the hand may be near its goal with a table in between: no pull towards it
+            return self._share / (1.0 + (self._route.to_go[1:] / NEAR_ROUTE) ** 2), self._share
         if self._guide is not None:
             if self._has_pose:
                 error2 = _pose(q_real[1:], self._position, self._rotation, self._w_position, self._w_rotation, False)[0]
@@ -131,14 +139,21 @@ class ReachCost:
 
     def common_weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights that do not depend on the trajectory: to compare trajectories that end far from each other."""
+        if self._route is not None:
+            return self.weights(self._route.q)
         if self._guide is None:
             return self._share, np.zeros_like(self._share)
         return self._share, (COMMON_POSTURE if self._has_pose else 1.0) * self._share
 
     def error(self, q: np.ndarray) -> float:
-        """Distance of joints q (10,) to the goal; a radian of the hand or of the guide counts as RADIAN metres."""
+        """Distance of joints q (10,) to the goal; a radian of the hand or of the guide counts as RADIAN metres.
+
+        On a route: how far they are behind where its guide ends [s].
+        """
         total = 0.0
-        if self._has_pose:
+        if self._route is not None:
+            total = max(self._route.route.left(q) - float(self._route.to_go[-1]), 0.0)
+        elif self._has_pose:
             total = float(
                 np.sqrt(
                     max(

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from robotctl.planning.route import Route
 from robotctl.state import N_ACTIONS, TICK
 from robotctl.trajectory import Trajectory
 
@@ -49,6 +50,7 @@ class Plan:
     seed: str  # where the optimization started: "shifted" or the name of a seed
     stalled: int = 0  # plans in a row that end no nearer to the goal than they start
     multipliers: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))  # of speed rows, for the next plan
+    route: Route | None = None  # what is left of the way round what is between the robot and its goal
 
     def action(self, time: float) -> np.ndarray:
         """Joint velocities at the end of the tick that starts `time` [s] into the plan, finger opening 0, (11,)."""

@@ -41,6 +41,7 @@ class Replanner:
         self._goal: ReachGoal | None = None
         self._tick = 0
         self._failures = 0
+        self._attempt = 0  # how often the goal has been planned for anew
 
     def warm_up(self) -> None:
         """Compiles or loads the optimizer's kernels."""
@@ -66,7 +67,8 @@ class Replanner:
             stuck = self._plan is not None and self._plan.stalled > 0 and self._plan.stalled % RESCUE == 0
             cold = changed or self._plan is None or self._failures >= RESCUE or stuck
             guess = None if cold else self._plan
-            self._plan = self._optimizer.plan(state, guess, goal, robot, skill, obstacles)
+            self._attempt = 0 if changed else self._attempt + cold
+            self._plan = self._optimizer.plan(state, guess, goal, robot, skill, obstacles, attempt=self._attempt)
             self._goal, self._planned_at = goal, state.time
             self._failures = 0 if self._plan.status is Status.SOLVED else (1 if cold else self._failures + 1)
         plan = self._plan

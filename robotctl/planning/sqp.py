@@ -14,6 +14,7 @@ speed bounds of those knots shrink with the time that is left for a brake ("stop
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +101,12 @@ class Sqp:
         self.q0, self.dq0 = state.robot.q_ref, state.robot.dq_ref
         self.iterations = 0
         self.no_multipliers = np.zeros((len(tight.position), len(rules.body.radius)))
+
+    def towards(self, cost: ReachCost) -> Sqp:
+        """The same program with another cost."""
+        other = copy(self)
+        other.cost = cost
+        return other
 
     def evaluate(self, u: np.ndarray, multipliers: np.ndarray | None = None) -> Iterate:
         """Everything along the motion of u."""

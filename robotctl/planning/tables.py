@@ -176,7 +176,7 @@ def build(guardrails: Sequence[Guardrail], robot: RobotModel, around: Surroundin
     slack = np.zeros(len(spheres))
     slack[parts(robot, "held", "blade")] = around.object_error
     body = Body(spheres.frame.astype(np.int64), spheres.offset, spheres.radius, slack, levers(robot))
-    reference = _centers(spheres.frame, spheres.offset, np.array(at, float).reshape(-1, 10))
+    reference = sphere_centers(spheres.frame, spheres.offset, np.array(at, float).reshape(-1, 10))
     taken = spheres.radius + slack + around.position_bound + YIELD
 
     solids: list[tuple[Boxes, Array, int]] = []
@@ -243,7 +243,7 @@ def build(guardrails: Sequence[Guardrail], robot: RobotModel, around: Surroundin
 
 
 @njit(cache=True)
-def _centers(frame, offset, q):
+def sphere_centers(frame, offset, q):
     """Sphere centres (n, S, 3) at joints q (n, 10)."""
     rotation, origin = forward_batch(q)
     out = np.empty((len(q), len(frame), 3))

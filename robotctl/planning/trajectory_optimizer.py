@@ -33,6 +33,7 @@ from robotctl.planning import seeds
 from robotctl.planning.cost import ReachCost
 from robotctl.planning.kernels import forward_batch
 from robotctl.planning.plan import STILL, Margin, Plan, Status
+from robotctl.planning.route import Route, find_route
 from robotctl.planning.rows import evaluate
 from robotctl.planning.sqp import LIMIT_SHARE, Iterate, Limits, Sqp
 from robotctl.planning.tables import Solid, Surroundings, Tightening, boxes_of, build, people_rows
@@ -63,8 +64,6 @@ LEAD = 0.03  # [s] as long as a brake towards furniture may still be off, half a
 HAND_EXTENT = 0.138  # [m] as in the filter's tube: two points so far apart bound the hand's rotation error
 FILTER_REACH = 0.0125  # [s] half the spacing of the filter's samples
 HEADWAY = 0.02  # a plan that ends less than this nearer to the goal than it starts makes none [m]
-RETRY = 10  # plans without headway after which all seeds are tried again
-UNHURRIED = 0.3  # [s] people who leave that much time to brake do not hold the robot up
 ARRIVED = 0.02  # [m]
 
 
@@ -90,11 +89,14 @@ class TrajectoryOptimizer:
         joints: Sequence[int] = range(10),
         clock: Callable[[], float] = time.perf_counter,
         for_filter: bool = True,
+        routes: bool = True,
     ) -> None:
         """joints: those that may move; the others stay where they are (3..9: a bolted-down arm).
 
         for_filter: also keep the room that the safety filter will ask for (its brake, the age of what it sees of
         people), so that it need not step in. Without, a plan keeps the guardrails, and no more.
+
+        routes: look for a way round where the straight one is blocked and no seed gets there.
         """
         self._guardrails = tuple(guardrails)
         self._model = model
@@ -103,7 +105,7 @@ class TrajectoryOptimizer:
         self._horizon, self._dt = horizon, dt
         self._free = np.array(joints)
         self._times = dt * np.arange(horizon + 1)
-        self._clock, self._for_filter = clock, for_filter
+        self._clock, self._for_filter, self._routes = clock, for_filter, routes
 
     def plan(
         self,
@@ -114,6 +116,7 @@ class TrajectoryOptimizer:
         skill: str,
         obstacles: np.ndarray | None = None,
         time_budget: float | None = None,
+        attempt: int = 0,
     ) -> Plan:
         """The best motion found from the reference of `state` towards `goal`.
 
@@ -121,6 +124,7 @@ class TrajectoryOptimizer:
         obstacles: spheres (n, 4) x y z r [m] of other objects that wrist, hand and what it holds must not touch.
         time_budget: [s] of a full solve, kept to within one QP, and used up for more seeds; None: iterations are
             counted instead, so that the same question has the same answer on every machine.
+        attempt: how often plans to this goal have got stuck; each draws another route, round people who stand about.
         """
         deadline = None if time_budget is None else self._clock() + time_budget
         reference = np.concatenate([state.robot.q_ref, state.robot.dq_ref])
@@ -154,23 +158,21 @@ class TrajectoryOptimizer:
             goal = replace(goal, q=guide)
         at = [state.robot.q_ref] + ([] if goal.q is None else [np.asarray(goal.q, float)])
         rules = build(guardrails, robot, around, at)
-        cost = ReachCost(goal, self._horizon)
-        problem = Sqp(self._model, state, rules, tight, cost, limits, self._free, self._dt)
+        problem = Sqp(self._model, state, rules, tight, self._cost(goal, None), limits, self._free, self._dt)
+        route: Route | None = None
         if guess is None or guess.trajectory is None:
-            best = self._cold(problem, goal, deadline)
+            problem, best, route = self._full(problem, goal, attempt, deadline)
         else:
+            if guess.route is not None:
+                route = guess.route.rest(problem.q0)
+                problem = problem.towards(self._cost(goal, route))
             best = self._real_time(problem, guess)
-            stuck = guess.stalled > 0 and guess.stalled % RETRY == 0
-            if stuck and best.it.rows.stop_time[1:11].min() > UNHURRIED:  # nobody holds it up: look for another way
-                other = self._cold(problem, goal, deadline)
-                if self._score(problem, other.it) < self._score(problem, best.it):
-                    best = other
         stalled = 0
         if goal.position is not None or goal.q is not None:
-            present, final = cost.error(best.it.q_real[0]), cost.error(best.it.q_real[-1])
+            present, final = problem.cost.error(best.it.q_real[0]), problem.cost.error(best.it.q_real[-1])
             if final > ARRIVED and present - final < HEADWAY:
                 stalled = 1 + (guess.stalled if guess is not None else 0)
-        return self._report(problem, best, stalled, guardrails, keypoints, keypoint_bound)
+        return self._report(problem, best, stalled, guardrails, keypoints, keypoint_bound, route)
 
     def warm_up(self) -> None:
         """Compiles (or loads from the cache) everything a plan needs, before the clock starts."""
@@ -236,6 +238,33 @@ class TrajectoryOptimizer:
                 it, seed = still, "brake"
         return Way(it, seed, converged)
 
+    def _full(
+        self, problem: Sqp, goal: ReachGoal, attempt: int, deadline: float | None
+    ) -> tuple[Sqp, Way, Route | None]:
+        """The best motion from the seeds; if they do not get there, along a route round what is in the way.
+
+        Answers the problem solved, too: a route changes its cost.
+        """
+        best: Way | None = None
+        if not (self._routes and self._is_far(problem, goal)):
+            best = self._cold(problem, goal, deadline)
+            if not self._routes or goal.q is None or problem.cost.error(best.it.q_real[-1]) <= ARRIVED:
+                return problem, best, None
+        route = find_route(
+            problem.rules, float(problem.tight.position.max()), problem.q0, np.asarray(goal.q, float), self._free,
+            attempt, lambda: deadline is None or self._clock() < deadline,
+        )  # fmt: skip
+        if route is None:
+            return problem, best or self._cold(problem, goal, deadline), None
+        problem = problem.towards(self._cost(goal, route))
+        return problem, self._along(problem, route, deadline), route
+
+    def _is_far(self, problem: Sqp, goal: ReachGoal) -> bool:
+        """Whether not even the straight way to the goal's posture fits into the horizon."""
+        if goal.q is None:
+            return False
+        return seeds.duration(problem.q0, np.asarray(goal.q, float), problem.limits.speed, DDQ_MAX) > self._times[-1]
+
     def _cold(self, problem: Sqp, goal: ReachGoal, deadline: float | None) -> Way:
         """The most promising seed, if it gets there; else a few iterations from every seed, the best carried on.
 
@@ -266,6 +295,16 @@ class TrajectoryOptimizer:
         for way in others if deadline is not None else []:
             best = by_score([best, polished(self._iterate(problem, way, FINISH_ITERATIONS, deadline))])[0]
         return best
+
+    def _cost(self, goal: ReachGoal, route: Route | None) -> ReachCost:
+        return ReachCost(goal, self._horizon, None if route is None else route.guide(self._horizon + 1, self._dt))
+
+    def _along(self, problem: Sqp, route: Route, deadline: float | None) -> Way:
+        """The motion that follows the route's guide."""
+        path = self._in_time(problem, route.guide(self._horizon + 1, self._dt).q)
+        tracked, still = self._track(problem, path), problem.evaluate(problem.limits.brake_u)
+        best = min(Way(tracked, "route", False), Way(still, "brake", False), key=lambda w: self._score(problem, w.it))
+        return self._iterate(problem, best, FINISH_ITERATIONS, deadline)
 
     def _score(self, problem: Sqp, it: Iterate) -> float:
         """The merit with one set of weights for all, so that different seeds compare."""
@@ -337,6 +376,7 @@ class TrajectoryOptimizer:
         guardrails: Sequence[Guardrail],
         keypoints: np.ndarray,
         keypoint_bound: np.ndarray,
+        route: Route | None,
     ) -> Plan:
         it, seed, converged = way
         if not all(np.isfinite(part).all() for part in (it.u, it.q_real, it.dq_real)):
@@ -373,6 +413,7 @@ class TrajectoryOptimizer:
             seed=seed,
             stalled=stalled,
             multipliers=it.multipliers,
+            route=route,
         )
 
     def _unit(self, guardrails: Sequence[Guardrail], name: str) -> str:

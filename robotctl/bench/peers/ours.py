@@ -19,10 +19,10 @@ BUDGET = 0.25  # [s]
 _compiled: set[tuple[str, int]] = set()
 
 
-def optimizer(problem: PlanningProblem, for_filter: bool = True) -> TrajectoryOptimizer:
+def optimizer(problem: PlanningProblem, for_filter: bool = True, routes: bool = True) -> TrajectoryOptimizer:
     return TrajectoryOptimizer(
         problem.guardrails, problem.model, problem.assumptions, problem.boxes, problem.horizon, problem.dt,
-        problem.joints, for_filter=for_filter,
+        problem.joints, for_filter=for_filter, routes=routes,
     )  # fmt: skip
 
 

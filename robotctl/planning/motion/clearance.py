@@ -225,6 +225,20 @@ def free(robot, world, q, margin, mem):
 
 
 @njit(cache=True)
+def rooms(robot, world, q):
+    """Distance (B,) [m] of each body's sphere at q from the nearest obstacle, negative where they may meet."""
+    mem = scratch(robot)
+    _place(robot, q, mem)
+    gap = mem.gap[:, : len(world.kind)]
+    _gaps(world.kind, world.size, world.rotation, world.position, mem.center, robot.radius, gap)
+    room = np.full(len(robot.frame), np.inf)
+    for b in range(len(room)):
+        for o in range(gap.shape[1]):
+            room[b] = min(room[b], gap[b, o])
+    return room
+
+
+@njit(cache=True)
 def march(robot, world, start, end, margin, mem):
     """Share of the straight motion from start to end that is free, 1 if all of it is, -1 if not even the start."""
     dq = end - start
