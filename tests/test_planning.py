@@ -31,7 +31,8 @@ from robotctl.planning.cost import ReachCost
 from robotctl.planning.inverse_kinematics import solve, turned
 from robotctl.planning.kernels import forward_batch
 from robotctl.planning.plan import Plan, Status
-from robotctl.planning.rows import ALLOWED, BOX, STOP, TILT, evaluate, linearise
+from robotctl.planning.row_gradients import linearise
+from robotctl.planning.rows import ALLOWED, BOX, STOP, TILT, evaluate
 from robotctl.planning.tables import Surroundings, boxes_of, build
 from robotctl.planning.trajectory_optimizer import TrajectoryOptimizer, bare_tightening
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, HOME, Q_MAX, Q_MIN, RobotModel, forward, tcp_pose

@@ -38,6 +38,7 @@ NEAR = 0.35  # pose error at which posture and pose weigh the same [m; a radian 
 NEAR_ROUTE = 0.1  # so long before the end of a route the pose weighs half [s]
 RADIAN = 0.3  # [m]
 
+CURVATURE = 1e-6  # least of the Hessian's diagonal
 EFFORT_WEIGHT = EFFORT / DDQ_MAX**2
 VELOCITY_WEIGHT = VELOCITY / DQ_MAX**2
 
@@ -95,6 +96,56 @@ def _pose(q, position, rotation, w_position, w_rotation, derivatives):
     return error2, cost, gradient, hessian
 
 
+@njit(cache=True)
+def _other_terms(q, dq, u, guide, weight):
+    """Posture, velocity and effort of q, dq (H+1, 10) and u (H, 10), for a guide (H, 10) with weights (H,)."""
+    posture = velocity = effort = 0.0
+    for k in range(len(u)):
+        off = 0.0
+        for j in range(10):
+            off += POSTURE[j] * (q[k + 1, j] - guide[k, j]) ** 2
+            velocity += 0.5 * VELOCITY_WEIGHT[j] * dq[k + 1, j] ** 2
+            effort += 0.5 * EFFORT_WEIGHT[j] * u[k, j] ** 2
+        posture += 0.5 * weight[k] * off
+    return posture, velocity, effort
+
+
+@njit(cache=True)
+def _chained(q, dq, pose_gradient, pose_hessian, by_q, by_dq, guide, pose_weight, posture_weight):
+    """Gradient (H, 20) and Hessian (H, 20, 20) of all terms but effort by q and dq at knots 1..H.
+
+    pose_gradient (H, 10) and pose_hessian (H, 10, 10) are by where the joints really are, q + residual; by_q and
+    by_dq (H, 10, 10) are the residual's derivatives.
+    """
+    H = len(q) - 1
+    gradient, hessian = np.zeros((H, 20)), np.zeros((H, 20, 20))
+    chain, turned = np.empty((10, 20)), np.empty((10, 20))
+    for k in range(H):
+        w = pose_weight[k]
+        for i in range(10):
+            for j in range(10):
+                chain[i, j], chain[i, 10 + j] = by_q[k, i, j], by_dq[k, i, j]
+            chain[i, i] += 1.0
+        for i in range(10):
+            turned[i] = 0.0
+            for m in range(10):
+                share = w * pose_hessian[k, i, m]
+                for j in range(20):
+                    turned[i, j] += share * chain[m, j]
+        for i in range(10):
+            slope = w * pose_gradient[k, i]
+            for j in range(20):
+                gradient[k, j] += slope * chain[i, j]
+                for m in range(20):
+                    hessian[k, j, m] += chain[i, j] * turned[i, m]
+        for j in range(10):
+            gradient[k, j] += posture_weight[k] * POSTURE[j] * (q[k + 1, j] - guide[k, j])
+            gradient[k, 10 + j] += VELOCITY_WEIGHT[j] * dq[k + 1, j]
+            hessian[k, j, j] += CURVATURE + posture_weight[k] * POSTURE[j]
+            hessian[k, 10 + j, 10 + j] += CURVATURE + VELOCITY_WEIGHT[j]
+    return gradient, hessian
+
+
 @dataclass(frozen=True)
 class Expansion:
     """The cost about a trajectory, knots 1..H."""
@@ -116,10 +167,11 @@ class ReachCost:
             self._w_position = POSITION * (line + STRAIGHT * (np.eye(3) - line))
         self._w_rotation = 0.0 if goal.rotation is None else ROTATION
         self._has_pose = goal.position is not None or goal.rotation is not None
-        self._guide = None if goal.q is None else np.asarray(goal.q, float)  # (10,), or (H, 10) on a route
+        self._guided = goal.q is not None
+        self._guide = np.zeros((horizon, 10))  # joints that each knot is drawn to
+        if goal.q is not None:
+            self._guide[:] = np.asarray(goal.q, float) if guide is None else guide.q[1:]
         self._route = guide
-        if guide is not None:
-            self._guide = guide.q[1:]
         self._share = np.ones(horizon)
         self._share[-1] = TERMINAL
 
@@ -128,20 +180,20 @@ class ReachCost:
         near = np.ones(len(q_real) - 1)
         if self._route is not None:  # the hand may be near its goal with a table in between: no pull towards it
             return self._share / (1.0 + (self._route.to_go[1:] / NEAR_ROUTE) ** 2), self._share
-        if self._guide is not None:
+        if self._guided:
             if self._has_pose:
                 error2 = _pose(q_real[1:], self._position, self._rotation, self._w_position, self._w_rotation, False)[0]
                 near = 1.0 / (1.0 + error2 / NEAR**2)
             else:
                 near[:] = 0.0
-        far = 1.0 - near + POSTURE_FLOOR if self._guide is not None else np.zeros_like(near)
+        far = 1.0 - near + POSTURE_FLOOR if self._guided else np.zeros_like(near)
         return self._share * (POSE_FLOOR + (1.0 - POSE_FLOOR) * near), self._share * far
 
     def common_weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights that do not depend on the trajectory: to compare trajectories that end far from each other."""
         if self._route is not None:
             return self.weights(self._route.q)
-        if self._guide is None:
+        if not self._guided:
             return self._share, np.zeros_like(self._share)
         return self._share, (COMMON_POSTURE if self._has_pose else 1.0) * self._share
 
@@ -162,26 +214,20 @@ class ReachCost:
                     )
                 )
             )
-        elif self._guide is not None:
-            total = float(np.linalg.norm((q - self._guide) * np.sqrt(POSTURE / POSTURE[0])))
+        elif self._guided:
+            total = float(np.linalg.norm((q - self._guide[-1]) * np.sqrt(POSTURE / POSTURE[0])))
         return total
 
     def terms(
         self, q: np.ndarray, dq: np.ndarray, q_real: np.ndarray, u: np.ndarray, weights: tuple[np.ndarray, np.ndarray]
     ) -> dict[str, float]:
         """Cost by term of a trajectory: reference q, dq and real positions (H+1, 10), accelerations u (H, 10)."""
-        pose = posture = 0.0
+        pose = 0.0
         if self._has_pose:
             cost = _pose(q_real[1:], self._position, self._rotation, self._w_position, self._w_rotation, False)[1]
             pose = float(weights[0] @ cost)
-        if self._guide is not None:
-            posture = float(weights[1] @ (0.5 * ((q[1:] - self._guide) ** 2) @ POSTURE))
-        return {
-            "pose": pose,
-            "posture": posture,
-            "velocity": float(0.5 * (dq[1:] ** 2 @ VELOCITY_WEIGHT).sum()),
-            "effort": float(0.5 * (u**2 @ EFFORT_WEIGHT).sum()),
-        }
+        posture, velocity, effort = _other_terms(q, dq, u, self._guide, weights[1])
+        return {"pose": pose, "posture": posture, "velocity": velocity, "effort": effort}
 
     def expand(
         self,
@@ -195,19 +241,7 @@ class ReachCost:
 
         residual: derivatives of q_real - q by q and dq, (H, 10, 10) each.
         """
-        h = len(q) - 1
-        gradient, hessian = np.zeros((h, 20)), np.zeros((h, 20, 20))
+        g, b = np.zeros((len(q) - 1, 10)), np.zeros((len(q) - 1, 10, 10))
         if self._has_pose:
             _, _, g, b = _pose(q_real[1:], self._position, self._rotation, self._w_position, self._w_rotation, True)
-            chain = np.concatenate([residual[0] + np.eye(10), residual[1]], axis=2)
-            gradient[:] = (weights[0][:, None, None] * g[:, None] @ chain)[:, 0]
-            hessian[:] = chain.transpose(0, 2, 1) @ (weights[0][:, None, None] * b @ chain)
-        diagonal = np.arange(20)
-        curvature = np.full((h, 20), 1e-6)
-        if self._guide is not None:
-            gradient[:, :10] += weights[1][:, None] * POSTURE * (q[1:] - self._guide)
-            curvature[:, :10] += weights[1][:, None] * POSTURE
-        gradient[:, 10:] += VELOCITY_WEIGHT * dq[1:]
-        curvature[:, 10:] += VELOCITY_WEIGHT
-        hessian[:, diagonal, diagonal] += curvature
-        return Expansion(gradient, hessian)
+        return Expansion(*_chained(q, dq, g, b, *residual, self._guide, *weights))

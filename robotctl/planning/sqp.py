@@ -21,7 +21,8 @@ import numpy as np
 
 from robotctl.planning.cost import EFFORT_WEIGHT, ReachCost
 from robotctl.planning.qp import solve_qp
-from robotctl.planning.rows import ALLOWED, MOTION, Evaluation, evaluate, linearise, speed_curvature
+from robotctl.planning.row_gradients import linearise, speed_curvature
+from robotctl.planning.rows import ALLOWED, MOTION, Evaluation, evaluate
 from robotctl.planning.tables import Rules, Tightening
 from robotctl.robot import BRAKE, DQ_MAX
 from robotctl.state import State

@@ -28,6 +28,10 @@ TOUCH_BALL = 0.007  # and everything beyond the elbow this far from other object
 YIELD = 0.002  # where start or goal come nearer than that, the way may too, less this much [m]
 OWN = ("contact:furniture", "contact:object", "contact:self")  # owners of rows that no guardrail asks for
 
+AHEAD = np.cumsum(  # length of the links, stretched out, from the first turning axis to each frame [m]
+    [0.0, 0.0, *np.linalg.norm(ARM_OFFSETS[1:, :3, 3], axis=1), np.linalg.norm(T_LINK7_HAND[:3, 3])]
+)
+
 Array = np.ndarray
 
 
@@ -183,7 +187,7 @@ def build(guardrails: Sequence[Guardrail], robot: RobotModel, around: Surroundin
     motion: list[tuple[float, float, float, Array, bool, int]] = []
     tilts: list[tuple[float, int]] = []
     covered = np.zeros(len(spheres), bool)
-    everything = np.arange(len(spheres))
+    everything = np.ones(len(spheres), bool)
     for owner, guardrail in enumerate(guardrails):
         if isinstance(guardrail, Clearance):
             concerned = parts(robot, "base", "arm", "hand")
@@ -194,7 +198,8 @@ def build(guardrails: Sequence[Guardrail], robot: RobotModel, around: Surroundin
         elif isinstance(guardrail, Separation):
             motion.append((guardrail.radius, guardrail.slope, guardrail.v_max, everything, True, owner))
         elif isinstance(guardrail, BladeSpeed):
-            blade = parts(robot, "blade")
+            blade = np.zeros(len(spheres), bool)
+            blade[parts(robot, "blade")] = True
             motion.append((guardrail.radius, guardrail.slope, guardrail.v_max, blade, True, owner))
         elif isinstance(guardrail, Speed):
             motion.append((0.0, 1.0, guardrail.v_max, everything, False, owner))
@@ -227,7 +232,7 @@ def build(guardrails: Sequence[Guardrail], robot: RobotModel, around: Surroundin
             np.array([m[0] for m in motion], float),
             np.array([m[1] for m in motion], float),
             np.array([m[2] for m in motion], float),
-            np.array([np.isin(everything, m[3]) for m in motion], bool).reshape(-1, len(spheres)),
+            np.array([m[3] for m in motion], bool).reshape(-1, len(spheres)),
             np.array([m[4] for m in motion], bool),
             np.array([m[5] for m in motion], np.int64),
         ),
@@ -277,15 +282,10 @@ def levers(robot: RobotModel) -> Array:
 
     The links behind the joint, stretched out, and the sphere at their end; 0 where the joint does not move it.
     """
-    link = np.concatenate(
-        [[0.0, 0.0], np.linalg.norm(ARM_OFFSETS[1:, :3, 3], axis=1), [np.linalg.norm(T_LINK7_HAND[:3, 3])]]
-    )
-    ahead = np.cumsum(link)  # from the first turning axis to each frame
     frame = robot.spheres.frame
     own = np.linalg.norm(robot.spheres.offset, axis=1) + robot.spheres.radius
-    joint = np.arange(8)
-    reach = ahead[frame][:, None] - ahead[joint] + own[:, None]
-    return np.where(frame[:, None] >= joint, reach, 0.0)
+    reach = AHEAD[frame][:, None] - AHEAD[:8] + own[:, None]
+    return np.where(frame[:, None] >= np.arange(8), reach, 0.0)
 
 
 def people_rows(keypoints: Array, bound: Array, speed: Array) -> People:

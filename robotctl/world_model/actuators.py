@@ -42,17 +42,25 @@ class ActuatorModel:
         return robot.q - robot.q_ref + self.latency * robot.dq_ref
 
     def inputs(self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, context: np.ndarray) -> np.ndarray:
-        """Normalised network inputs, (n, 10) each -> (n, INPUTS)."""
-        raw = np.concatenate([q[:, ARM], dq / DQ_MAX, ddq / DDQ_MAX, np.tanh(dq / SIGN), context], axis=1)
+        """Normalised network inputs, (n, 10) each -> (n, INPUTS); the context may be one for all, (10,)."""
+        raw = np.empty((len(q), INPUTS))
+        raw[:, :6] = q[:, ARM]
+        raw[:, 6:16] = dq / DQ_MAX
+        raw[:, 16:26] = ddq / DDQ_MAX
+        raw[:, 26:36] = np.tanh(dq / SIGN)
+        raw[:, 36:] = context
         x = (raw - self.center) / self.spread
-        x[:, -10:] = np.clip(x[:, -10:], -CONTEXT_LIMIT, CONTEXT_LIMIT)
+        np.clip(x[:, 36:], -CONTEXT_LIMIT, CONTEXT_LIMIT, out=x[:, 36:])
         return x
 
     def predict(
         self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, context: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """delta_q and delta_dq (n, 10) for reference samples (n, 10), ddq being the acceleration that led there."""
-        out = self.network(self.inputs(q, dq, ddq, context).astype(np.float32)).mean(axis=0) * self.scale
+        """delta_q and delta_dq (n, 10) for reference samples (n, 10), ddq being the acceleration that led there.
+
+        context: (n, 10), or (10,) for all of them.
+        """
+        out = self.network.mean(self.inputs(q, dq, ddq, context).astype(np.float32)) * self.scale
         return self.inertia * ddq - self.latency * dq + out[:, :10], out[:, 10:] - self.latency * ddq
 
     def residual(
@@ -62,8 +70,7 @@ class ActuatorModel:
         delta_q, delta_dq = np.empty_like(q), np.empty_like(q)
         delta_q[0], delta_dq[0] = robot.q - robot.q_ref, robot.dq - robot.dq_ref
         if len(q) > 1:
-            context = np.broadcast_to(self.context(robot), (len(q) - 1, q.shape[1]))
-            delta_q[1:], delta_dq[1:] = self.predict(q[1:], dq[1:], ddq[:-1], context)
+            delta_q[1:], delta_dq[1:] = self.predict(q[1:], dq[1:], ddq[:-1], self.context(robot))
         return delta_q, delta_dq
 
     def residual_jacobians(
@@ -74,8 +81,7 @@ class ActuatorModel:
         by_q, by_dq = np.zeros((samples, joints, joints)), np.zeros((samples, joints, joints))
         if samples == 1:
             return by_q, by_dq
-        context = np.broadcast_to(self.context(robot), (samples - 1, joints))
-        x = self.inputs(q[1:], dq[1:], ddq[:-1], context).astype(np.float32)
+        x = self.inputs(q[1:], dq[1:], ddq[:-1], self.context(robot)).astype(np.float32)
         jacobian = self.network.mean_jacobian(x, 10) * self.scale[:10, None] / self.spread
         by_q[1:, :, ARM] = jacobian[..., :6]
         slope = (1.0 - np.tanh(dq[1:] / SIGN) ** 2) / SIGN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -16,27 +17,48 @@ class Ensemble:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Outputs of every member, (n, n_in) -> (M, n, n_out)."""
-        value: np.ndarray = x
-        for layer, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            value = value @ w.transpose(0, 2, 1) + b[:, None]
-            if layer < len(self.weights) - 1:
-                value = np.tanh(value)
-        return value
+        return self._hidden(x)[-1] @ self.weights[-1].transpose(0, 2, 1) + self.biases[-1][:, None]
+
+    def mean(self, x: np.ndarray) -> np.ndarray:
+        """The members' mean output, (n, n_in) -> (n, n_out): the last layer of all members is one product."""
+        value = self._hidden(x)[-1]
+        members, n, hidden = value.shape
+        joined = value.transpose(1, 0, 2).reshape(n, members * hidden)
+        return np.asarray(joined @ self._last + self._last_bias)
 
     def mean_jacobian(self, x: np.ndarray, outputs: int | None = None) -> np.ndarray:
         """Jacobian of the mean output by the input, (n, n_in) -> (n, n_out, n_in); `outputs`: the first few."""
-        slopes: list[np.ndarray] = []
-        value: np.ndarray = x
-        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            value = np.tanh(value @ w.transpose(0, 2, 1) + b[:, None])
-            slopes.append(1.0 - value * value)
+        slopes = [1.0 - value * value for value in self._hidden(x)]
         last = self.weights[-1][:, None, :outputs]
         members, n, y = len(last), len(x), last.shape[2]
-        jacobian = np.broadcast_to(last, (members, n, *last.shape[2:]))
-        for w, slope in zip(self.weights[-2::-1], slopes[::-1], strict=True):  # backwards: few outputs, many inputs
-            product = (jacobian * slope[:, :, None]).reshape(members, n * y, -1) @ w
-            jacobian = product.reshape(members, n, y, -1)
-        return jacobian.mean(axis=0)
+        jacobian = last * slopes[-1][:, :, None]
+        for w, slope in zip(self.weights[-2:0:-1], slopes[-2::-1], strict=True):  # backwards: few outputs, many inputs
+            jacobian = (jacobian.reshape(members, n * y, -1) @ w).reshape(members, n, y, -1) * slope[:, :, None]
+        joined = jacobian.transpose(1, 2, 0, 3).reshape(n * y, -1)
+        return np.asarray(joined @ self._first).reshape(n, y, -1)
+
+    def _hidden(self, x: np.ndarray) -> list[np.ndarray]:
+        """Values (M, n, hidden) of every hidden layer."""
+        values: list[np.ndarray] = []
+        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            values.append(np.tanh((values[-1] if values else x) @ w.transpose(0, 2, 1) + b[:, None]))
+        return values
+
+    @cached_property
+    def _last(self) -> np.ndarray:
+        """The last layers below each other, (M * hidden, n_out), for the mean."""
+        w = self.weights[-1]
+        return np.ascontiguousarray(w.transpose(0, 2, 1).reshape(-1, w.shape[1])) / np.float32(len(w))
+
+    @cached_property
+    def _last_bias(self) -> np.ndarray:
+        return np.asarray(self.biases[-1].mean(axis=0))
+
+    @cached_property
+    def _first(self) -> np.ndarray:
+        """The first layers below each other, (M * hidden, n_in), for the mean."""
+        w = self.weights[0]
+        return w.reshape(-1, w.shape[2]) / np.float32(len(w))
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:
         """The weights by name, for storage."""
@@ -49,8 +71,8 @@ class Ensemble:
         count = sum(name.startswith(f"{prefix}.w") for name in arrays)
         weights = tuple(arrays[f"{prefix}.w{i}"].astype(np.float32) for i in range(count))
         biases = tuple(arrays[f"{prefix}.b{i}"].astype(np.float32) for i in range(count))
-        if not weights or any(w.ndim != 3 for w in weights):
-            raise ValueError(f"'{prefix}' has no layers of shape (members, out, in)")
+        if len(weights) < 2 or any(w.ndim != 3 for w in weights):
+            raise ValueError(f"'{prefix}' has no two layers of shape (members, out, in)")
         for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
             if b.shape != w.shape[:2] or (i and w.shape[2] != weights[i - 1].shape[1]) or len(w) != len(weights[0]):
                 raise ValueError(f"layer {i} of '{prefix}' does not fit its neighbours")
