@@ -346,3 +346,11 @@ def test_the_command_runs_the_closed_loop(tmp_path: Path) -> None:
     control = run(*args, "--resume", "--untold")
     assert control["runs_violating"] == 1
     assert CliRunner().invoke(app, ["bench", "planner", "--untold"]).exit_code == 2
+
+
+def test_the_command_drives_journeys(tmp_path: Path) -> None:
+    args = ("--journeys", "--seeds", "1006:1007", "--out", str(tmp_path))
+    found = run(*args)
+    assert (found["runs"], found["runs_violating"], found["arrived_rate"], found["arm"]) == (1, 0, 1.0, "told")
+    assert run(*args, "--resume")["by_run"] == found["by_run"]
+    assert CliRunner().invoke(app, ["bench", "planner", "--no-routes"]).exit_code == 2

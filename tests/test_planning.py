@@ -31,6 +31,7 @@ from robotctl.planning.cost import ReachCost
 from robotctl.planning.inverse_kinematics import solve, turned
 from robotctl.planning.kernels import forward_batch
 from robotctl.planning.plan import Plan, Status
+from robotctl.planning.route import Route
 from robotctl.planning.row_gradients import linearise
 from robotctl.planning.rows import ALLOWED, BOX, STOP, TILT, evaluate
 from robotctl.planning.tables import Surroundings, boxes_of, build
@@ -331,7 +332,10 @@ def test_the_costs_gradient_is_right(seed: int) -> None:
     if seed % 2:  # with a line of approach
         line = rng.normal(size=3)
         goal = replace(goal, along=line / np.linalg.norm(line))
-    cost = ReachCost(goal, h)
+    guide = None
+    if seed % 3 == 0:  # on a route that ends within the horizon
+        guide = Route.through(REACHING + np.linspace(-0.3, 0.0, 3)[:, None] * rng.normal(size=10)).guide(h + 1, 0.1)
+    cost = ReachCost(goal, h, guide)
     q, dq = REACHING + rng.normal(0.0, 0.5, (h + 1, 10)), rng.normal(0.0, 0.5, (h + 1, 10))
     u = np.zeros((h, 10))
     nothing = np.zeros((h, 10, 10))

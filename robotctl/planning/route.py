@@ -38,6 +38,17 @@ class Route(NamedTuple):
     q: np.ndarray  # (n, 10), SPACING apart
     to_go: np.ndarray  # (n,) time from each point to the end at full speed [s]
 
+    @classmethod
+    def through(cls, path: np.ndarray) -> Route:
+        """The route of a path (n, 10) with corners."""
+        points = [path[:1]]
+        for a, b in itertools.pairwise(path):
+            n = max(1, int(np.ceil(np.max(np.abs(b - a) / DQ_MAX) / SPACING)))
+            points.append(a + np.linspace(0.0, 1.0, n + 1)[1:, None] * (b - a))
+        q = np.concatenate(points)
+        steps = np.maximum(np.max(np.abs(np.diff(q, axis=0)) / DQ_MAX, axis=1), 1e-6)
+        return cls(q, np.append(np.cumsum(steps[::-1])[::-1], 0.0))
+
     def rest(self, q: np.ndarray) -> Route | None:
         """What is left of it from q (10,) on; None if that needs no guide."""
         k = self._nearest(q)
@@ -93,7 +104,7 @@ def find_route(
             return None
         path = _search(robot, world, rules, start, goal, generator, in_time)
         if path is not None:
-            return _spaced(path)
+            return Route.through(path)
     return None
 
 
@@ -209,14 +220,3 @@ def _search(
             path = rrt.shorten(robot, world, path, generator.random((SHORTCUTS, 2)), MARGIN, COMFORT)
             return np.asarray(rrt.straighten(robot, world, path, MARGIN, COMFORT))
     return None
-
-
-def _spaced(path: np.ndarray) -> Route:
-    """The path with corners as points SPACING apart in time at full speed."""
-    points = [path[:1]]
-    for a, b in itertools.pairwise(path):
-        n = max(1, int(np.ceil(np.max(np.abs(b - a) / DQ_MAX) / SPACING)))
-        points.append(a + np.linspace(0.0, 1.0, n + 1)[1:, None] * (b - a))
-    q = np.concatenate(points)
-    steps = np.maximum(np.max(np.abs(np.diff(q, axis=0)) / DQ_MAX, axis=1), 1e-6)
-    return Route(q, np.append(np.cumsum(steps[::-1])[::-1], 0.0))

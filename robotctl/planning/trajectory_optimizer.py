@@ -181,8 +181,13 @@ class TrajectoryOptimizer:
 
         still = np.zeros(10)
         state = State(0.0, RobotState(HOME, still, HOME, still, 0.0))
-        first = self.plan(state, None, ReachGoal(np.array([0.5, 0.0, 0.8]), np.eye(3), HOME), RobotModel(), "none")
-        self.plan(state, first, ReachGoal(q=HOME), RobotModel(), "none")
+        none, at_hand = RobotModel(), ReachGoal(np.array([0.5, 0.0, 0.8]), np.eye(3), HOME)
+        first = self.plan(state, None, at_hand, none, "none")
+        self.plan(state, first, ReachGoal(q=HOME), none, "none")
+        if self._routes:
+            far = HOME.copy()
+            far[0] = 4.0
+            self.plan(state, None, ReachGoal(q=far), none, "none", np.array([[2.0, 0.0, 0.7, 0.5]]))  # round a ball
 
     # -- where to start -------------------------------------------------------------------------------------
 
