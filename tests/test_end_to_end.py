@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import robotctl
 from robotctl.control import RunOptions, run_episode
 from robotctl.episode.reader import episode_digest, read_episode
+from robotctl.planning import trajectory_optimizer
 from robotctl.replay import judge_again
 from robotctl.task import Predicate, load_task
+
+FETCH = """schema: robotctl/task.v1
+description: Fetch a cup from the far side of the table.
+scene: ../scene.yaml
+objective:
+  all:
+    - {object: cup_1, is: on, place: counter}
+within: 60 s
+guardrails: [../../guardrails/household.yaml]
+"""
 
 
 @pytest.mark.parametrize(("name", "goals"), [("kitchen/clear-table", 6), ("kitchen/put-away-knife", 1)])
@@ -46,6 +60,24 @@ def test_without_filter_and_guardrails_the_same_task_violates(tmp_path):
     result = run_episode(task, RunOptions(seed=1002, out=tmp_path / "none.mcap", arm="none"))
     assert result.to_dict()["guardrails"]["violations"] > 0
     assert result.exit_code == 5
+
+
+def test_what_stands_on_the_far_side_is_fetched_round_the_table(tmp_path, monkeypatch):
+    """Longer than the planner's horizon, with the table in between: needs a route, to the cup and back."""
+    scenes = tmp_path / "scenes"
+    shutil.copytree(Path(robotctl.__file__).parent / "_scenes", scenes)
+    scene = scenes / "kitchen" / "scene.yaml"
+    furniture, _ = scene.read_text().split("items:\n")
+    cup = "{name: cup_1, kind: cup, position: 0.25 -0.88 0.75 m, jitter: 15 mm, turn: 30 deg}"
+    scene.write_text(f"{furniture}items:\n  - {cup}\n")
+    task = scenes / "kitchen" / "tasks" / "fetch.yaml"
+    task.write_text(FETCH)
+    answer = run_episode(load_task(str(task)), RunOptions(seed=1000, out=tmp_path / "fetch.mcap")).to_dict()
+    assert answer["exit_code"] == 0, answer["reason"]
+    assert answer["guardrails"]["violations"] == 0
+    monkeypatch.setattr(trajectory_optimizer, "find_route", lambda *_: None)
+    without = RunOptions(seed=1000, out=tmp_path / "without.mcap", time_limit=25.0)
+    assert run_episode(load_task(str(task)), without).to_dict()["objective"]["unsatisfied"]
 
 
 def test_another_objective_is_met_with_another_plan(tmp_path):

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from robotctl.errors import RobotctlError
 if TYPE_CHECKING:
     from rich.console import Console
 
+COMPILING = "getting ready; the very first start compiles for a minute"
 INTERRUPTED = 130
 INTERNAL = 1
 
@@ -47,6 +49,18 @@ def _columns() -> int:
 def note(text: str) -> None:
     """A remark on stderr."""
     typer.echo(text, err=True)
+
+
+@contextmanager
+def noted_if_slow(text: str, seconds: float = 2.0) -> Iterator[None]:
+    """Says `text` on stderr if what is done meanwhile takes longer than that."""
+    timer = threading.Timer(seconds, note, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

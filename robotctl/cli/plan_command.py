@@ -31,15 +31,17 @@ def plan(
     Paths keep the limits of joint position, speed and acceleration, and clear the obstacles and the robot itself all
     along. docs/plan.md describes the files. Exit code 4 if some problem was not solved.
     """
-    from robotctl.cli.output import print_json, stdout_for_answers
+    from robotctl.cli.output import COMPILING, noted_if_slow, print_json, stdout_for_answers
     from robotctl.planning.motion.problem import load_problems
 
     rows = load_problems(problems)
     if out is not None:
         _must_be_writable(out)
     with stdout_for_answers():
-        from robotctl.planning.motion.answer import answer
+        from robotctl.planning.motion.answer import answer, warm_up
 
+        with noted_if_slow(COMPILING):
+            warm_up()
         bar = _progress(len(rows)) if sys.stderr.isatty() and len(rows) >= MANY else nullcontext(None)
         with bar as advance:
             found = answer(rows, time_limit, seed, advance)

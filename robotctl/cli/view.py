@@ -22,7 +22,7 @@ from rich.live_render import LiveRender
 from rich.segment import Segment
 from rich.style import Style
 
-from robotctl.cli.output import console
+from robotctl.cli.output import COMPILING, console
 from robotctl.cli.sparkline import bar, sparkline
 
 if TYPE_CHECKING:
@@ -127,8 +127,7 @@ class Panel:
         self.changed = False
         p = self._now
         if p is None:
-            about = "getting ready; the very first start compiles for a minute"
-            yield [Segment(f" {self._task} ", BOLD), Segment(about, DIM)]
+            yield [Segment(f" {self._task} ", BOLD), Segment(COMPILING, DIM)]
             return
         elapsed = time.monotonic() - self._started
         speed = f"{p.time / elapsed:.1f}x real time" if elapsed > 0.5 else ""

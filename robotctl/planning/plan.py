@@ -44,7 +44,7 @@ class Plan:
     dt: float  # step [s]
     cost: dict[str, float]  # by term: pose, posture, velocity, effort
     margins: dict[str, Margin]  # by guardrail id
-    binding: str  # id of the guardrail with the smallest (or most violated) margin, "" without any
+    binding: str  # guardrail with the smallest margin, or the contact (tables.OWN) that is not avoided; "" without any
     violation: float  # worst violation of the tightened rows [m or m/s], 0 when they all hold
     iterations: int  # QPs solved
     seed: str  # where the optimization started: "shifted" or the name of a seed

@@ -36,7 +36,7 @@ from robotctl.planning.plan import STILL, Margin, Plan, Status
 from robotctl.planning.route import Route, find_route
 from robotctl.planning.rows import evaluate
 from robotctl.planning.sqp import LIMIT_SHARE, Iterate, Limits, Sqp
-from robotctl.planning.tables import Solid, Surroundings, Tightening, boxes_of, build, people_rows
+from robotctl.planning.tables import OWN, Solid, Surroundings, Tightening, boxes_of, build, people_rows
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN, RobotModel
 from robotctl.state import TICK, State
 from robotctl.trajectory import Sweep, Trajectory
@@ -401,6 +401,9 @@ class TrajectoryOptimizer:
         margins = self._margins(problem, it, trajectory, guardrails)
         worst = min(margins, key=lambda g: margins[g].value / TOLERANCE[self._unit(guardrails, g)], default="")
         kept = all(m.value >= -TOLERANCE[self._unit(guardrails, g)] for g, m in margins.items())
+        contact = it.rows.worst[1:, len(guardrails) :].min(axis=0)
+        if kept and contact.min() < -ACCEPTED:
+            worst = OWN[int(np.argmin(contact))]
         status = Status.SOLVED if kept else (Status.INFEASIBLE if converged or seed == "brake" else Status.TIMEOUT)
         weights = problem.cost.weights(it.q_real)
         return Plan(

@@ -20,8 +20,7 @@ SCHEMA = "robotctl/plan.v1"
 def answer(
     problems: Sequence[Problem], time_limit: float, seed: int, advance: Callable[[Motion], None] | None = None
 ) -> dict[str, Any]:
-    """Plans every problem within `time_limit` [s] each. A problem's path does not depend on the others in the list."""
-    warm_up()
+    """Plans every problem within `time_limit` [s] each, after `warm_up`. A path does not depend on other problems."""
     results = []
     for problem in problems:
         motion = plan(problem, time_limit, np.random.default_rng(seed))
