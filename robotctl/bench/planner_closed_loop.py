@@ -30,9 +30,11 @@ from robotctl.state import TICK, RobotState, State
 from robotctl.trajectory import Trajectory
 
 SCHEMA = "robotctl/bench-planner-closed-loop.v1"
+FINGERPRINT = f"{robotctl.__version__}-{SCHEMA}"
 ARMS = ("told", "untold", "no-routes")  # ours, told nothing of errors, without ways round
 TIME_LIMIT = 6.0  # [s]
 JOURNEY_LIMIT = 20.0  # [s]
+BASE_EVERY = 5  # ticks between two positions of the base that are kept
 SUBSTEPS = 50  # samples of one tick of 0.05 s: 1 kHz
 
 
@@ -135,6 +137,7 @@ def record(problem: PlanningProblem, told: bool = True, scale: float = 1.0, rout
         "violations": {name: m for name, m in margins.items() if not m >= -FEASIBLE},
         "plans": {status.value: sum(p.status is status for _, p, _ in run.plans) for status in Status},
         "ms_p50": round(float(np.median(ms)), 2), "ms_max": round(max(ms), 2),
+        "base": run.q[::BASE_EVERY, :2].round(3).tolist(),
     }  # fmt: skip
 
 
@@ -148,16 +151,25 @@ def run_closed_loop(
     """One record for each problem; `advance` hears of every one, known ones included. arm: one of ARMS."""
     records = []
     for kind, joints, seed in plan:
-        file = folder / f"closed-loop-{kind}-{joints}-{seed}.json"
-        fingerprint = f"{robotctl.__version__}-{SCHEMA}"
-        known = known_answers(file, fingerprint, resume)
+        file = _file(folder, kind, joints, seed)
+        known = known_answers(file, FINGERPRINT, resume)
         if arm not in known:
             problem = make_journey(seed) if kind == JOURNEY else make_problem(kind, joints, seed)
             known[arm] = record(problem, told=arm != "untold", routes=arm != "no-routes")
-            write_answers(file, {"fingerprint": fingerprint, "answers": known})
+            write_answers(file, {"fingerprint": FINGERPRINT, "answers": known})
         records.append(known[arm])
         advance(known[arm])
     return records
+
+
+def arms_of(plan: Sequence[tuple[str, int, int]], folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What `folder` holds of these problems: the records of each arm."""
+    known = [known_answers(_file(folder, *row), FINGERPRINT, True) for row in plan]
+    return {arm: [k[arm] for k in known if arm in k] for arm in ARMS if any(arm in k for k in known)}
+
+
+def _file(folder: Path, kind: str, joints: int, seed: int) -> Path:
+    return folder / f"closed-loop-{kind}-{joints}-{seed}.json"
 
 
 def closed_loop_answer(records: Sequence[dict[str, Any]], arm: str, folder: Path) -> dict[str, Any]:

@@ -7,11 +7,15 @@ Every second journey carries an upright cup.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from robotctl.bench.planner_problems import PlanningProblem, robot_with
 from robotctl.bench.planner_surroundings import DT, GRAY, STEPS, at_rest, box_gaps, household, world_model
-from robotctl.errors import UsageError
+from robotctl.errors import MissingPartError, UsageError
 from robotctl.guardrails.clearance import Clearance
 from robotctl.guardrails.guardrail import in_force
 from robotctl.guardrails.load import boxes_of
@@ -35,6 +39,7 @@ SCREEN = Box("screen", np.array([0.3, -1.9, 0.6]), np.array([0.05, 0.85, 0.6]), 
 KEPT = 0.05  # of every sphere to furniture at start and goal [m]
 AWAY = 0.9  # of a walker's line from where the base starts and ends [m]
 ATTEMPTS = 10_000
+ARM_WORDS = {"told": "with routes", "no-routes": "without routes"}
 
 
 def make_journey(seed: int) -> PlanningProblem:
@@ -112,3 +117,37 @@ def _walker(start: np.ndarray, goal: np.ndarray, generator: np.random.Generator)
     now = generator.uniform(1.0, 3.0)
     history = np.array([person.keypoints(now + DT * k) for k in range(-5, 1)])
     return PersonState("ann", history[-1], 10.0 - household()[1].sensing_latency, history)
+
+
+def draw(arms: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path) -> Path:
+    """The picture planner-journeys.png in `folder`: the ways of the base from above, a panel for each arm's records."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise MissingPartError("the picture needs matplotlib: pip install 'robotctl[bench]'") from None
+    matplotlib.use("Agg")
+    from matplotlib import patches, pyplot
+
+    figure, axes = pyplot.subplots(1, len(arms), figsize=(6.4 * len(arms), 5.4), sharey=True, squeeze=False)
+    for axis, (arm, records) in zip(axes[0], arms.items(), strict=True):
+        for box in (*load_scene("kitchen").boxes(), SCREEN):
+            corner, size = box.center - box.half, 2.0 * box.half
+            hatch = "////" if box is SCREEN else None
+            style = {"facecolor": "none" if box is SCREEN else box.color[:3], "edgecolor": "0.4", "hatch": hatch}
+            turn = {"angle": float(np.degrees(box.yaw)), "rotation_point": "center"}
+            axis.add_patch(patches.Rectangle(corner[:2], size[0], size[1], linewidth=0.6, alpha=0.75, **style, **turn))
+        for record in records:
+            way, good = np.array(record["base"]), record["arrived"]
+            axis.plot(*way.T, color="tab:blue" if good else "tab:red", linewidth=1.1, alpha=0.8)
+            axis.plot(*way[0], "o", color="0.2", markersize=3)
+            axis.plot(*way[-1], "*" if good else "x", color="tab:blue" if good else "tab:red", markersize=7)
+        arrived = sum(record["arrived"] for record in records)
+        axis.set_title(f"{ARM_WORDS.get(arm, arm)}: {arrived} of {len(records)} arrive")
+        axis.set(xlabel="x (east) [m]", xlim=(-2.6, 3.2), ylim=(-3.0, 2.2), aspect="equal")
+    axes[0, 0].set_ylabel("y (north) [m]")
+    figure.tight_layout()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "planner-journeys.png"
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    return path

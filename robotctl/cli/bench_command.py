@@ -159,7 +159,7 @@ def planner(
         raise UsageError("--no-routes is the control of --journeys")
     if journeys:
         ways = [(JOURNEY, 10, seed) for seed in chosen_seeds(seeds, JOURNEYS)][:problems]
-        raise typer.Exit(closed_loop_runs(ways, folder, "no-routes" if no_routes else "told", resume, as_json))
+        raise typer.Exit(closed_loop_runs(ways, folder, "no-routes" if no_routes else "told", resume, as_json, True))
     plan = all_problems(chosen_seeds(seeds, CLOSED_LOOP if closed_loop else OPEN), chosen_kinds(kinds))[:problems]
     if closed_loop:
         raise typer.Exit(closed_loop_runs(plan, folder, "untold" if untold else "told", resume, as_json))
@@ -189,12 +189,16 @@ def planner(
             terminal.print(part)
 
 
-def closed_loop_runs(plan: list[tuple[str, int, int]], folder: Path, arm: str, resume: bool, as_json: bool) -> int:
+def closed_loop_runs(
+    plan: list[tuple[str, int, int]], folder: Path, arm: str, resume: bool, as_json: bool, journeys: bool = False
+) -> int:
     """Runs and reports `--closed-loop` or `--journeys`; 5 when a margin was violated although bounds were told."""
-    from robotctl.bench.planner_closed_loop import closed_loop_answer, run_closed_loop
+    from robotctl.bench.planner_closed_loop import arms_of, closed_loop_answer, run_closed_loop
+    from robotctl.bench.planner_journeys import draw
     from robotctl.cli.output import console, note, print_json, stdout_for_answers
     from robotctl.cli.report import number, safe
     from robotctl.cli.view import progress_bar
+    from robotctl.errors import MissingPartError
 
     with stdout_for_answers(), progress_bar(len(plan), "runs") if sys.stderr.isatty() else nullcontext() as bar:
 
@@ -208,6 +212,11 @@ def closed_loop_runs(plan: list[tuple[str, int, int]], folder: Path, arm: str, r
             note(f"to go on: the same command with  --resume --out {folder}")
             raise
     answer = closed_loop_answer(records, arm, folder)
+    if journeys:
+        try:
+            answer["picture"] = draw(arms_of(plan, folder), folder)
+        except MissingPartError as missing:
+            note(str(missing))
     if as_json:
         print_json(answer)
     else:
@@ -217,7 +226,7 @@ def closed_loop_runs(plan: list[tuple[str, int, int]], folder: Path, arm: str, r
         for name, value in answer["smallest_margins"].items():
             terminal.print(f"  {name}: {number(value, 4)}")
         terminal.print(f"[dim]answers:[/] {safe(answer['out'])}")
-    return 5 if arm != "untold" and answer["runs_violating"] else 0
+    return 5 if arm == "told" and answer["runs_violating"] else 0
 
 
 def planner_table(answer: dict[str, Any]) -> Iterator[Any]:
