@@ -41,5 +41,7 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Also numba's cache of compiled kernels: it does not notice when a function that a kernel calls has changed.
 clean:
+	find robotctl -name '*.nb[ci]' -delete
 	rm -rf .venv build dist *.egg-info

@@ -34,8 +34,8 @@ from robotctl.planning.plan import Plan, Status
 from robotctl.planning.route import Route
 from robotctl.planning.row_gradients import linearise
 from robotctl.planning.rows import ALLOWED, BOX, STOP, TILT, evaluate
-from robotctl.planning.tables import Surroundings, boxes_of, build
-from robotctl.planning.trajectory_optimizer import TrajectoryOptimizer, bare_tightening
+from robotctl.planning.tables import Surroundings, bare_tightening, boxes_of, build
+from robotctl.planning.trajectory_optimizer import TrajectoryOptimizer
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, HOME, Q_MAX, Q_MIN, RobotModel, forward, tcp_pose
 from robotctl.state import TICK, Held, PersonState, RobotState, State
 from robotctl.trajectory import Trajectory

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from robotctl.state import State
 from robotctl.world_model.kinematic import integrate
 from robotctl.world_model.world_model import WorldModel
 
+ACCEPTED = 3e-3  # violation of a tightened row that is worth no more iterations [m, m/s]
 KEEP = 8  # rows of each group and knot that enter the QP
 BACKOFF = np.array([0.002, 0.01])  # the QP keeps this more [m, m/s]: room for curvature, so that full steps are taken
 PENALTY = np.array([2000.0, 400.0])  # mu per metre of a place row, per m/s of a motion row
@@ -68,6 +70,14 @@ class Iterate:
     @property
     def violation(self) -> float:
         return float(self.rows.violation.max())
+
+
+class Way(NamedTuple):
+    """A motion on the way to the best one."""
+
+    it: Iterate
+    seed: str  # where it came from
+    converged: bool
 
 
 @dataclass(frozen=True)

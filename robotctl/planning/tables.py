@@ -130,6 +130,11 @@ class Tightening(NamedTuple):
     used: float  # share of an allowed speed that is used
 
 
+def bare_tightening(position: np.ndarray, speed: np.ndarray) -> Tightening:
+    """No tightening but the bounds themselves: rows are the guardrails' margins."""
+    return Tightening(position, speed, 0.0, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 0.0, 0.0, 1.0)
+
+
 class Rules(NamedTuple):
     """All tables of one planning problem."""
 

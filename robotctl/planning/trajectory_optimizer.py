@@ -22,7 +22,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -32,19 +31,17 @@ from robotctl.objectives.reach import ReachGoal
 from robotctl.planning import seeds
 from robotctl.planning.cost import ReachCost
 from robotctl.planning.kernels import forward_batch
-from robotctl.planning.plan import STILL, Margin, Plan, Status
+from robotctl.planning.plan import Plan, no_plan
+from robotctl.planning.report import report
 from robotctl.planning.route import Route, find_route
-from robotctl.planning.rows import evaluate
-from robotctl.planning.sqp import LIMIT_SHARE, Iterate, Limits, Sqp
-from robotctl.planning.tables import OWN, Solid, Surroundings, Tightening, boxes_of, build, people_rows
+from robotctl.planning.sqp import ACCEPTED, LIMIT_SHARE, Iterate, Limits, Sqp, Way
+from robotctl.planning.tables import Solid, Surroundings, Tightening, bare_tightening, boxes_of, build
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN, RobotModel
 from robotctl.state import TICK, State
-from robotctl.trajectory import Sweep, Trajectory
 from robotctl.world_model.kinematic import held_bound, integrate
 from robotctl.world_model.world_model import HORIZON, MODEL_STEP, WorldModel
 
 TRUST = 0.8  # first bound on the change of a joint [m, rad]
-ACCEPTED = 3e-3  # violation of a tightened row that is worth no more iterations [m, m/s]
 REAL_TIME_ITERATIONS = 3
 HEALED = 0.9  # a violation that an iteration leaves larger than this share of it is not tried again
 FIRST_ITERATIONS = 6  # of the seed that looks best
@@ -52,7 +49,6 @@ PROBE_ITERATIONS = 2  # of each of the others, if that does not get there
 FINISH_ITERATIONS = 8  # of the best seeds
 FINALISTS = 2
 POLISH_ITERATIONS = 8  # of the best one at last, with the weights that all ways have in common
-TOLERANCE = {"m": 1e-3, "m/s": 1e-2, "1": 2e-3}  # a guardrail counts as kept down to minus this
 JOINT_MARGIN = 0.015  # from the joints' end stops [m, rad]
 NOT_STRAIGHT = 0.003  # [m] how far a sphere may leave the straight line between knots
 RESERVE = 0.02  # [m/s] kept from every limit on speeds, so that the filter need not round it off
@@ -65,14 +61,6 @@ HAND_EXTENT = 0.138  # [m] as in the filter's tube: two points so far apart boun
 FILTER_REACH = 0.0125  # [s] half the spacing of the filter's samples
 HEADWAY = 0.02  # a plan that ends less than this nearer to the goal than it starts makes none [m]
 ARRIVED = 0.02  # [m]
-
-
-class Way(NamedTuple):
-    """A motion on the way to the best one."""
-
-    it: Iterate
-    seed: str  # where it came from
-    converged: bool
 
 
 class TrajectoryOptimizer:
@@ -130,10 +118,10 @@ class TrajectoryOptimizer:
         reference = np.concatenate([state.robot.q_ref, state.robot.dq_ref])
         obstacles = np.zeros((0, 4)) if obstacles is None else np.asarray(obstacles, float).reshape(-1, 4)
         if not (np.isfinite(reference).all() and np.isfinite(obstacles).all() and _is_finite(goal)):
-            return self._nothing(state)
+            return no_plan(self._dt)
         keypoints, keypoint_bound = self._model.predict_people(state, self._times)
         if not (np.isfinite(keypoints).all() and np.isfinite(keypoint_bound).all()):
-            return self._nothing(state)
+            return no_plan(self._dt)
         guardrails = in_force(self._guardrails, robot.held, skill)
         tight = self._tightening()
         limits = self._limits(guardrails, goal, state)
@@ -172,7 +160,8 @@ class TrajectoryOptimizer:
             present, final = problem.cost.error(best.it.q_real[0]), problem.cost.error(best.it.q_real[-1])
             if final > ARRIVED and present - final < HEADWAY:
                 stalled = 1 + (guess.stalled if guess is not None else 0)
-        return self._report(problem, best, stalled, guardrails, keypoints, keypoint_bound, route)
+        people = keypoints, keypoint_bound, self._assumptions.keypoint_speed()
+        return report(problem, best, guardrails, people, stalled, route)
 
     def warm_up(self) -> None:
         """Compiles (or loads from the cache) everything a plan needs, before the clock starts."""
@@ -370,112 +359,6 @@ class TrajectoryOptimizer:
             brake_q=brake_q[1:],
             brake_dq=brake_dq[1:],
         )
-
-    # -- what is answered -----------------------------------------------------------------------------------
-
-    def _report(
-        self,
-        problem: Sqp,
-        way: Way,
-        stalled: int,
-        guardrails: Sequence[Guardrail],
-        keypoints: np.ndarray,
-        keypoint_bound: np.ndarray,
-        route: Route | None,
-    ) -> Plan:
-        it, seed, converged = way
-        if not all(np.isfinite(part).all() for part in (it.u, it.q_real, it.dq_real)):
-            return self._nothing(problem.state)
-        standing = np.abs(it.dq).max(axis=1) < STILL
-        ddq = np.concatenate([it.u, it.u[-1:]])
-        trajectory = Trajectory(
-            times=self._times,
-            states=np.concatenate([it.q_real, it.dq_real], axis=1),
-            actions=np.concatenate([it.dq[1:], np.full((self._horizon, 1), problem.state.robot.opening)], axis=1),
-            keypoints=keypoints,
-            keypoint_bound=keypoint_bound,
-            position_bound=held_bound(self._model.position_bound, self._horizon + 1),
-            speed_bound=np.where(standing, 0.0, float(self._model.speed_bound)),
-            acceleration=ddq,
-        )
-        margins = self._margins(problem, it, trajectory, guardrails)
-        worst = min(margins, key=lambda g: margins[g].value / TOLERANCE[self._unit(guardrails, g)], default="")
-        kept = all(m.value >= -TOLERANCE[self._unit(guardrails, g)] for g, m in margins.items())
-        contact = it.rows.worst[1:, len(guardrails) :].min(axis=0)
-        if kept and contact.min() < -ACCEPTED:
-            worst = OWN[int(np.argmin(contact))]
-        status = Status.SOLVED if kept else (Status.INFEASIBLE if converged or seed == "brake" else Status.TIMEOUT)
-        weights = problem.cost.weights(it.q_real)
-        return Plan(
-            status=status,
-            trajectory=trajectory,
-            q_ref=it.q,
-            dq_ref=it.dq,
-            ddq_ref=it.u,
-            dt=self._dt,
-            cost=problem.cost.terms(it.q, it.dq, it.q_real, it.u, weights),
-            margins=margins,
-            binding=worst,
-            violation=it.violation,
-            iterations=problem.iterations,
-            seed=seed,
-            stalled=stalled,
-            multipliers=it.multipliers,
-            route=route,
-        )
-
-    def _unit(self, guardrails: Sequence[Guardrail], name: str) -> str:
-        return next((g.unit for g in guardrails if g.header.id == name), "m")
-
-    def _margins(
-        self,
-        problem: Sqp,
-        it: Iterate,
-        trajectory: Trajectory,
-        guardrails: Sequence[Guardrail],
-    ) -> dict[str, Margin]:
-        """Smallest margin of every guardrail, with the model's bounds and without."""
-        keypoints, bound, speed = trajectory.keypoints, trajectory.keypoint_bound, self._assumptions.keypoint_speed()
-        rules = problem.rules._replace(people=people_rows(keypoints, bound, speed))
-        tight = bare_tightening(trajectory.position_bound, trajectory.speed_bound)
-        worst = evaluate(it.q_real, it.dq_real, rules, tight, 1).worst
-        for column, guardrail in enumerate(guardrails):
-            if isinstance(guardrail, JointLimits):
-                worst[:, column] = guardrail.margin(_joints_only(trajectory), RobotModel()).min(axis=1)
-        at = 1 + np.argmin(worst[1:, : len(guardrails)], axis=0)
-        # Without the bounds, only where the margins are smallest; the kernel does not look at its first knot.
-        k = np.concatenate([[0], np.unique(at)])
-        zero = np.zeros(len(k))
-        rules = problem.rules._replace(people=people_rows(keypoints[k], 0.0 * bound[k], speed))
-        free = evaluate(it.q_real[k], it.dq_real[k], rules, bare_tightening(zero, zero), 1).worst
-        margins: dict[str, Margin] = {}
-        for column, guardrail in enumerate(guardrails):
-            value = float(worst[at[column], column])
-            if not np.isfinite(value):
-                continue  # nothing of it is near
-            without = float(free[np.searchsorted(k, at[column]), column])
-            gained = 0.0 if isinstance(guardrail, JointLimits) else without - value
-            found = Margin(value, gained, float(self._times[at[column]]))
-            name = guardrail.header.id
-            if name not in margins or found.value < margins[name].value:
-                margins[name] = found
-        return margins
-
-    def _nothing(self, state: State) -> Plan:
-        empty = np.zeros((0, 10))
-        return Plan(Status.NONFINITE, None, empty, empty, empty, self._dt, {}, {}, "", np.inf, 0, "")
-
-
-def bare_tightening(position: np.ndarray, speed: np.ndarray) -> Tightening:
-    """No tightening but the bounds themselves: rows are the guardrails' margins."""
-    return Tightening(position, speed, 0.0, 0.0, 0.0, 0.0, np.full(10, np.inf), 0.0, 0.0, 0.0, 0.0, 1.0)
-
-
-def _joints_only(trajectory: Trajectory) -> Sweep:
-    """A sweep without spheres, for guardrails that look at the joints."""
-    n = len(trajectory.times)
-    none, nowhere = np.zeros((n, 0)), np.zeros((n, 0, 3))
-    return Sweep(trajectory, nowhere, none, none, np.zeros((n, 3, 3)), nowhere, nowhere, none)
 
 
 def _is_finite(goal: ReachGoal) -> bool:
