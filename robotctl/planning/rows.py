@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from robotctl.planning.kernels import box_gap, frames, place, segment_gap, twists, velocity
+from robotctl.planning.kernels import box_gap, frames, place, twists, velocity
 from robotctl.robot import HAND, N_FRAMES
 
 PLACE, MOTION = 0, 1  # groups of rows
@@ -94,6 +94,16 @@ def length(x, y, z):
 
 
 @njit(cache=True, error_model="numpy", inline="always")
+def _segment_distance(x, y, z, segment, c):
+    """kernels.segment_gap for segments by components (7, C): first end, way to the other end, its square."""
+    e0, e1, e2 = segment[3, c], segment[4, c], segment[5, c]
+    d0, d1, d2 = x - segment[0, c], y - segment[1, c], z - segment[2, c]
+    t = min(max((d0 * e0 + d1 * e1 + d2 * e2) / segment[6, c], 0.0), 1.0)
+    d0, d1, d2 = d0 - t * e0, d1 - t * e1, d2 - t * e2
+    return np.sqrt(d0 * d0 + d1 * d1 + d2 * d2 + EPSILON2)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
 def _approach(gap, rate, stopping, spread):
     """A distance reduced by motion between knots and by a brake that starts here."""
     return gap + min(rate * stopping, -rate * spread)
@@ -129,6 +139,7 @@ def evaluate(q, dq, rules, tight, keep):
     rotation, origin = np.empty((N_FRAMES, 3, 3)), np.empty((N_FRAMES, 3))
     omega, v0 = np.empty((8, 3)), np.empty((8, 3))
     center, vel, straight_, spin = np.empty((S, 3)), np.empty((S, 3)), np.empty(S), np.empty(8)
+    segment, gaps, taken, walked = np.empty((7, C)), np.empty(C), np.empty(C), np.empty(C)
     size = np.sqrt((solids.half**2).sum(axis=1))
     for k in range(1, T):
         if not (np.isfinite(q[k].sum()) and np.isfinite(dq[k].sum())):  # comparisons with NaN would let it pass
@@ -141,6 +152,13 @@ def evaluate(q, dq, rules, tight, keep):
         bend = bend_of(dq[k], brake_time, tight.bend)
         places, place_rows = value[k, PLACE], row[k, PLACE]
         motions, motion_rows = value[k, MOTION], row[k, MOTION]
+        for c in range(C):
+            for d in range(3):
+                segment[d, c], segment[3 + d, c] = people_a[k, c, d], people_b[k, c, d] - people_a[k, c, d]
+            square = segment[3, c] * segment[3, c] + segment[4, c] * segment[4, c] + segment[5, c] * segment[5, c]
+            segment[6, c] = square if square > 1e-12 else 1.0
+            taken[c] = people_radius[k, c] + people_speed[c] * tight.latency
+            walked[c] = people_speed[c] * brake_time
         for i in range(8):
             spin[i] = length(omega[i, 0], omega[i, 1], omega[i, 2])
         for s in range(S):
@@ -188,13 +206,13 @@ def evaluate(q, dq, rules, tight, keep):
                 if g < places[last]:
                     _insert(places, place_rows, g, BALL, s, b)
 
+            for c in range(C):  # without branches: the compiler does several at once
+                gaps[c] = _segment_distance(x, y, z, segment, c) - taken[c]
             near, near_stop, at_stop = np.inf, np.inf, -1
             for c in range(C):
-                gap = segment_gap(x, y, z, people_a, people_b, k, c)[0]
-                gap -= people_radius[k, c] + people_speed[c] * tight.latency
-                near = min(near, gap)
-                if gap - people_speed[c] * brake_time < near_stop:
-                    near_stop, at_stop = gap - people_speed[c] * brake_time, c
+                near = min(near, gaps[c])
+                if gaps[c] - walked[c] < near_stop:
+                    near_stop, at_stop = gaps[c] - walked[c], c
             turning = bend * _turning(dq[k], lever, s)
             for m in range(len(monitors)):
                 if not concerns[m, s]:

@@ -9,6 +9,7 @@ expectation into radii that hold the true keypoint as often as declared.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,8 +32,9 @@ def to_own_frame(history: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     left = last[:, _HIPS[1]] - last[:, _HIPS[0]] + last[:, _SHOULDERS[1]] - last[:, _SHOULDERS[0]]
     left[:, 2] = 0.0
     left /= np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-9)
-    up = np.broadcast_to([0.0, 0.0, 1.0], left.shape)
-    rotation = np.stack([np.cross(left, up), left, up], axis=2)
+    zero = np.zeros_like(left[:, 0])
+    forward = np.stack([left[:, 1], -left[:, 0], zero], axis=1)  # left x up
+    rotation = np.stack([forward, left, np.stack([zero, zero, zero + 1.0], axis=1)], axis=2)
     origin = history[:, -1, _PELVIS].copy()
     origin[:, 2] = 0.0
     return rotation, origin
@@ -81,9 +83,13 @@ class HumanMotionModel:
 
     def novelty(self, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Root mean square of what the components miss [m], and the largest component, (n,) each."""
-        norms = np.sum(self.input_basis**2, axis=0)  # whitening makes the columns orthogonal, not unit
-        missed = x - (z / norms) @ self.input_basis.T
+        missed = x - (z / self._norms) @ self.input_basis.T
         return np.sqrt(np.mean(missed**2, axis=1)), np.max(np.abs(z), axis=1)
+
+    @cached_property
+    def _norms(self) -> np.ndarray:
+        """Squared lengths (D,) of the columns of the input basis: whitening makes them orthogonal, not unit."""
+        return np.asarray(np.sum(self.input_basis**2, axis=0))
 
     def predict_person(
         self, person: PersonState, elapsed: np.ndarray, keypoint_speed: np.ndarray, human_error: float
