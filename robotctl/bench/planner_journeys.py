@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from robotctl.bench.pictures import pyplot, saved
 from robotctl.bench.planner_problems import PlanningProblem, robot_with
 from robotctl.bench.planner_surroundings import DT, GRAY, STEPS, at_rest, box_gaps, household, world_model
-from robotctl.errors import MissingPartError, UsageError
+from robotctl.errors import UsageError
 from robotctl.guardrails.clearance import Clearance
 from robotctl.guardrails.guardrail import in_force
 from robotctl.guardrails.load import boxes_of
@@ -121,21 +122,16 @@ def _walker(start: np.ndarray, goal: np.ndarray, generator: np.random.Generator)
 
 def draw(arms: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path) -> Path:
     """The picture planner-journeys.png in `folder`: the ways of the base from above, a panel for each arm's records."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingPartError("the picture needs matplotlib: pip install 'robotctl[bench]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import patches, pyplot
-
-    figure, axes = pyplot.subplots(1, len(arms), figsize=(6.4 * len(arms), 5.4), sharey=True, squeeze=False)
+    plot = pyplot()
+    rectangle = plot.Rectangle
+    figure, axes = plot.subplots(1, len(arms), figsize=(6.4 * len(arms), 5.4), sharey=True, squeeze=False)
     for axis, (arm, records) in zip(axes[0], arms.items(), strict=True):
         for box in (*load_scene("kitchen").boxes(), SCREEN):
             corner, size = box.center - box.half, 2.0 * box.half
             hatch = "////" if box is SCREEN else None
             style = {"facecolor": "none" if box is SCREEN else box.color[:3], "edgecolor": "0.4", "hatch": hatch}
             turn = {"angle": float(np.degrees(box.yaw)), "rotation_point": "center"}
-            axis.add_patch(patches.Rectangle(corner[:2], size[0], size[1], linewidth=0.6, alpha=0.75, **style, **turn))
+            axis.add_patch(rectangle(corner[:2], size[0], size[1], linewidth=0.6, alpha=0.75, **style, **turn))
         for record in records:
             way, good = np.array(record["base"]), record["arrived"]
             axis.plot(*way.T, color="tab:blue" if good else "tab:red", linewidth=1.1, alpha=0.8)
@@ -145,9 +141,10 @@ def draw(arms: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path) -> Path:
         axis.set_title(f"{ARM_WORDS.get(arm, arm)}: {arrived} of {len(records)} arrive")
         axis.set(xlabel="x (east) [m]", xlim=(-2.6, 3.2), ylim=(-3.0, 2.2), aspect="equal")
     axes[0, 0].set_ylabel("y (north) [m]")
-    figure.tight_layout()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "planner-journeys.png"
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-    return path
+    last = axes[0, -1]
+    for label, marker in (("start", "0.2 o"), ("arrived", "tab:blue *"), ("not there after 20 s", "tab:red x")):
+        color, shape = marker.split()
+        last.plot([], [], shape, color=color, label=label)
+    last.add_patch(rectangle((9, 9), 1, 1, fill=False, hatch="////", edgecolor="0.4", label="screen, in a third"))
+    last.legend(loc="lower right", fontsize=8)
+    return saved(figure, folder, "planner-journeys.png")

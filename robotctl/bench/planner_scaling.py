@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from robotctl.bench.peers.ours import one_step_on
+from robotctl.bench.pictures import pyplot, saved
 from robotctl.bench.planner_problems import PlanningProblem, make_problem
 from robotctl.bench.planner_surroundings import at_rest, world_model
-from robotctl.errors import MissingPartError
 from robotctl.planning.interior_point import GROUPS, Program, solve
 from robotctl.planning.qp import GAP, MOST, TOLERANCE
 from robotctl.planning.sqp import PENALTY
@@ -54,14 +54,7 @@ def measure(tell: Callable[[str], None]) -> list[dict[str, Any]]:
 
 def draw(points: Sequence[dict[str, Any]], folder: Path) -> Path:
     """The picture planner-scaling.png in `folder`."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingPartError("the picture needs matplotlib: pip install 'robotctl[bench]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 4, figsize=(13, 3.4), sharey=True)
+    figure, axes = pyplot().subplots(1, 4, figsize=(13, 3.4), sharey=True)
     words = {"steps": "horizon [steps of 0.1 s]", "obstacles": "obstacle spheres", "members": "ensemble members"}
     rows = [p for p in points if p["varied"] == "qp"]
     axes[3].plot([p["value"] for p in rows], [p["ms_per_qp"] for p in rows], "^:", color="tab:green", label="one QP")
@@ -82,12 +75,7 @@ def draw(points: Sequence[dict[str, Any]], folder: Path) -> Path:
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("median time [ms]")
     axes[0].legend(fontsize=8)
-    figure.tight_layout()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "planner-scaling.png"
-    figure.savefig(path, dpi=130)
-    pyplot.close(figure)
-    return path
+    return saved(figure, folder, "planner-scaling.png")
 
 
 def _varied(problem: PlanningProblem, what: str, value: int) -> PlanningProblem:
