@@ -176,8 +176,8 @@ def test_a_way_that_keeps_its_distance_is_not_cut_short_at_the_price_of_it() -> 
     assert len(rrt.straighten(robot, world, way, MARGIN, MARGIN)) == 2
     assert len(rrt.straighten(robot, world, way, MARGIN, 0.01)) == 3
     draws = np.random.default_rng(0).random((50, 2))
-    assert rrt.keeps(robot, world, rrt.shorten(robot, world, way, draws, MARGIN, 0.01), 0.01, mem)
-    assert not rrt.keeps(robot, world, rrt.shorten(robot, world, way, draws, MARGIN, MARGIN), 0.01, mem)
+    assert rrt.keeps(robot, world, rrt.shorten(robot, world, way, draws, MARGIN, 0.01, 100), 0.01, mem)
+    assert not rrt.keeps(robot, world, rrt.shorten(robot, world, way, draws, MARGIN, MARGIN, 100), 0.01, mem)
 
 
 def test_gjk_of_boxes() -> None:

@@ -217,6 +217,6 @@ def _search(
         a, b = rrt.grow(robot, world, trees, samples, rrt.STEP, MARGIN)
         if a >= 0:
             path = rrt.way(trees, a, b)
-            path = rrt.shorten(robot, world, path, generator.random((SHORTCUTS, 2)), MARGIN, COMFORT)
+            path = rrt.shorten(robot, world, path, generator.random((SHORTCUTS, 2)), MARGIN, COMFORT, SHORTCUTS)
             return np.asarray(rrt.straighten(robot, world, path, MARGIN, COMFORT))
     return None

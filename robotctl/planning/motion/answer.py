@@ -62,7 +62,7 @@ def warm_up() -> None:
     trees = rrt.plant(start, end[None])
     rrt.grow(robot, world, trees, np.append(end, 0.5)[None], rrt.STEP, MARGIN)
     path = np.array([start, start + 0.2, end])
-    rrt.shorten(robot, world, path, rng.random((4, 2)), MARGIN, COMFORT)
+    rrt.shorten(robot, world, path, rng.random((4, 2)), MARGIN, COMFORT, 4)
     rrt.straighten(robot, world, path, MARGIN, COMFORT)
     rrt.keeps(robot, world, path, COMFORT, scratch(robot))
     timed(curve(path, np.array([0.0, 0.1, 0.0])), end, SPEED, ACCELERATION)

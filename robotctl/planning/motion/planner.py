@@ -38,7 +38,7 @@ BATCH = 64  # samples between two looks at the clock
 SHARE = 0.85  # of the time limit that the search may take; the rest is for shortening and timing
 STRICT_SHARE = 0.4  # of the search, where the goal does not need the touches it allows
 RESTART = 3000  # samples after which the trees start anew, then twice as many
-SHORTCUTS = 120
+SHORTCUTS, PATIENCE = 120, 12  # most of them, and how many in a row that change nothing
 COMFORT = 0.01  # no stretch that keeps this is cut short, nor a corner rounded, at the price of keeping less [m]
 CHECKED = 0.8 * MARGIN  # of the final check: a chord of a rounded corner may be nearer than the corner [m]
 
@@ -206,7 +206,7 @@ def search(
 def _finish(robot: Robot, world: World, way: np.ndarray, rng: np.random.Generator, in_time: bool) -> Motion | None:
     """Shortens (if there is time for it), rounds, times and checks a free path; None if the check fails."""
     if in_time:
-        way = rrt.shorten(robot, world, way, rng.random((SHORTCUTS, 2)), MARGIN, COMFORT)
+        way = rrt.shorten(robot, world, way, rng.random((SHORTCUTS, 2)), MARGIN, COMFORT, PATIENCE)
         way = rrt.straighten(robot, world, way, MARGIN, COMFORT)
     way = corners(way)
     if len(way) == 1:

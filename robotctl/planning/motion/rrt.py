@@ -137,10 +137,11 @@ def keeps(robot, world, path, margin, mem):
 
 
 @njit(cache=True)
-def shorten(robot, world, path, draws, margin, comfort):
+def shorten(robot, world, path, draws, margin, comfort, patience):
     """The path (n, J) with detours cut out: draws (m, 2) in [0, 1) say which two points of it to join, in turns.
 
-    A stretch that keeps `comfort` [m] is given up only for one that does, too; `margin` [m] holds everywhere.
+    A stretch that keeps `comfort` [m] is given up only for one that does, too; `margin` [m] holds everywhere. After
+    `patience` draws that changed nothing it is good enough.
     """
     mem = scratch(robot)
     n, joints = path.shape
@@ -148,8 +149,9 @@ def shorten(robot, world, path, draws, margin, comfort):
     way, other = np.empty((size, joints)), np.empty((size, joints))
     way[:n] = path
     along = np.zeros(size)
+    last = 0  # draw that changed something
     for draw in range(len(draws)):
-        if n < 3:
+        if n < 3 or draw - last > patience:
             break
         for k in range(1, n):
             along[k] = along[k - 1] + _length(robot.weight, way[k - 1], way[k])
@@ -188,7 +190,7 @@ def shorten(robot, world, path, draws, margin, comfort):
         for x in range(k + 1, n):
             other[m] = way[x]
             m += 1
-        way, other, n = other, way, m
+        way, other, n, last = other, way, m, draw
     return way[:n].copy()
 
 
