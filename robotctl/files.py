@@ -20,6 +20,7 @@ from robotctl.errors import InvalidFileError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
+LONGEST = 60  # characters of a key that an error repeats
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?\d{1,18}")
 _FLOAT = re.compile(
@@ -61,7 +62,7 @@ class Document:
         """`file:line:col: key 'x': message`."""
         mark = self.mark(location, key)
         where = f"key '{dotted(location)}': " if location else ""
-        return InvalidFileError(f"{show_path(self.path)}:{mark.line}:{mark.column}: {where}{one_line(message)}")
+        return InvalidFileError(f"{show_path(self.path)}:{mark.line}:{mark.column}: {one_line(where + message)}")
 
     def fail(self, location: Location, message: str, key: bool = False) -> NoReturn:
         raise self.error(location, message, key)
@@ -71,7 +72,8 @@ def dotted(location: Location) -> str:
     """`items[2].kind` for ("items", 2, "kind")."""
     text = ""
     for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        word = str(part) if len(str(part)) <= LONGEST else f"{str(part)[:LONGEST]}..."
+        text += f"[{word}]" if isinstance(part, int) else f".{word}" if text else word
     return text
 
 

@@ -184,7 +184,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path,
     """A short real episode: answer, episode, what was said on stderr."""
     folder = tmp_path_factory.mktemp("run")
     command = ["run", "kitchen/clear-table", "--seed", "7", "--time-limit", "2.5", "--out", str(folder), "--json"]
-    done = subprocess.run([*ROBOTCTL, *command], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*ROBOTCTL, *command], capture_output=True, text=True, timeout=900)
     assert done.returncode in (4, 5), done.stderr
     return json.loads(done.stdout), folder / "kitchen-clear-table-seed7.mcap", done.stderr
 

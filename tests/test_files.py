@@ -465,6 +465,15 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
     assert said is None or re.fullmatch(r"x\.yaml(:\d+:\d+)?: .+", said)
 
 
+@pytest.mark.parametrize("key", ["\n", "a\nb", "\x1b[31m", "\u2028", "x" * 1000])
+def test_an_error_repeats_no_key_that_breaks_its_line(key: str) -> None:
+    document = parse_yaml(json.dumps({"robot": {key: 1}}), Path("x.yaml"))
+    said = str(document.error(("robot", key), "unknown key", key=True))
+    assert re.fullmatch(r"x\.yaml:1:\d+: key 'robot\.[^']*': unknown key", said)
+    assert said.isprintable()
+    assert len(said) < 200
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
