@@ -8,7 +8,8 @@ With e the position error [m] and theta the angle between hand and goal, per kno
     effort    = 1/2 w_u sum_j (u_j / DDQ_MAX_j)^2
 
 W = w_p I, or, if the hand should come along a line d, w_p (d d' + STRAIGHT (I - d d')): off the line errors count more.
-near = 1 / (1 + error^2 / NEAR^2) blends posture into pose; it is held fixed during one SQP iteration. The Hessian
+near = 1 / (1 + error^2 / NEAR^2) blends posture into pose; it is held fixed during one SQP iteration. On a route
+(robotctl.planning.route) q* runs along it, knot by knot, and near counts the time to its end instead. The Hessian
 of the pose term is the Gauss-Newton one (Nocedal and Wright 2006, ch. 10): J_v' W J_v + w_r J_w' J_w.
 """
 
