@@ -11,7 +11,7 @@ from robotctl.guardrails.load import find_guardrails, load_guardrails
 from robotctl.objectives.reach import ReachGoal
 from robotctl.planning.trajectory_optimizer import TrajectoryOptimizer
 from robotctl.robot import RobotModel, tcp_pose
-from robotctl.scene import load_scene
+from robotctl.scene_files import load_scene
 from robotctl.state import RobotState, State
 from robotctl.world_model.kinematic import KinematicModel
 

@@ -12,7 +12,8 @@ from robotctl.controller import Controller
 from robotctl.geometry import matrix_from_quaternion
 from robotctl.guardrails.load import load_guardrails
 from robotctl.robot import HOME
-from robotctl.scene import Item, Place, Scene, scenes_folder
+from robotctl.scene import Item, Place, Scene
+from robotctl.scene_files import scenes_folder
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.skills.context import SkillContext
 from robotctl.skills.executive import Executive

@@ -32,7 +32,7 @@ from robotctl.errors import InvalidFileError, UsageError
 from robotctl.geometry import quaternion_from_matrix
 from robotctl.jsontext import json_text
 from robotctl.robot import forward
-from robotctl.scene import load_scene
+from robotctl.scene_files import load_scene
 from robotctl.state import (
     TICK,
     Contact,

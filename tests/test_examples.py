@@ -6,7 +6,7 @@ import runpy
 from pathlib import Path
 
 from robotctl.guardrails.load import find_guardrails, load_guardrails
-from robotctl.scene import load_scene
+from robotctl.scene_files import load_scene
 from robotctl.task import load_task
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from robotctl.errors import UsageError
 from robotctl.geometry import matrix_from_quaternion, quaternion_from_matrix, rotation_z
 from robotctl.robot import DDQ_MAX, HOME, Q_MAX, Q_MIN, forward, tcp_jacobian, tcp_pose
-from robotctl.scene import Scene, Sensors, load_scene
+from robotctl.scene import Scene, Sensors
+from robotctl.scene_files import load_scene
 from robotctl.simulation.actuators import Drives, Reference
 from robotctl.simulation.bullet import DT, STEPS, BulletSimulator, p
 from robotctl.simulation.camera import overview

@@ -7,7 +7,7 @@ import pytest
 
 from robotctl.objectives.reach import ReachGoal
 from robotctl.robot import HOME, tcp_pose
-from robotctl.scene import load_scene
+from robotctl.scene_files import load_scene
 from robotctl.skills.executive import STALL, Executive
 from robotctl.skills.grasping import DEPTHS, TURNS, features, grasp_poses
 from robotctl.skills.place import Spot, hand_paths

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from robotctl.cli.main import app
 from robotctl.errors import InvalidFileError, UsageError
-from robotctl.scene import load_scene
+from robotctl.scene_files import load_scene
 from robotctl.training import train, units
 from robotctl.training.fit_actuators import samples_of
 from robotctl.training.play_data import play

@@ -22,7 +22,8 @@ from robotctl.guardrails.guardrail import in_force
 from robotctl.guardrails.load import boxes_of
 from robotctl.objectives.reach import ReachGoal
 from robotctl.robot import HOME, RobotModel, tcp_pose
-from robotctl.scene import Box, load_scene
+from robotctl.scene import Box
+from robotctl.scene_files import load_scene
 from robotctl.simulation.people import Person
 from robotctl.state import PersonState, RobotState, State
 from robotctl.task import PersonPlan

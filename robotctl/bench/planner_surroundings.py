@@ -11,7 +11,8 @@ from robotctl.geometry import point_box_distance, point_segment_distance
 from robotctl.guardrails.guardrail import Assumptions, Guardrail
 from robotctl.guardrails.load import boxes_of, find_guardrails, load_guardrails
 from robotctl.robot import HAND, RobotModel, tcp_pose
-from robotctl.scene import Box, load_scene
+from robotctl.scene import Box
+from robotctl.scene_files import load_scene
 from robotctl.simulation.people import Person
 from robotctl.state import PersonState, RobotState, State
 from robotctl.task import PersonPlan

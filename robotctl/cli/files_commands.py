@@ -40,7 +40,7 @@ guardrails_app = typer.Typer(help="What must never happen.", no_args_is_help=Tru
 @scenes_app.command("list")
 def scenes_list(as_json: Json = False) -> None:
     """The packaged scenes."""
-    from robotctl.scene import load_scene, scene_names
+    from robotctl.scene_files import load_scene, scene_names
 
     scenes = [load_scene(name) for name in scene_names()]
     rows = [{"name": s.name, "items": len(s.items), "description": s.description, "path": s.path} for s in scenes]
@@ -50,7 +50,7 @@ def scenes_list(as_json: Json = False) -> None:
 @scenes_app.command("show")
 def scenes_show(scene: SceneName, as_json: Json = False) -> None:
     """What a scene contains."""
-    from robotctl.scene import load_scene
+    from robotctl.scene_files import load_scene
 
     loaded = load_scene(scene)
     _show("robotctl/scene-info.v1", _scene_data(loaded), as_json, _scene_lines(loaded))
@@ -60,7 +60,7 @@ def scenes_show(scene: SceneName, as_json: Json = False) -> None:
 def scenes_check(file: SceneName, as_json: Json = False) -> None:
     """Checks a scene file with everything it names. Exit code 3 if it is broken."""
     from robotctl.remarks import scene_remarks
-    from robotctl.scene import load_scene
+    from robotctl.scene_files import load_scene
 
     loaded = load_scene(file)
     remarks = scene_remarks(loaded)
@@ -75,7 +75,7 @@ def scenes_schema(
     kinds: Annotated[bool, typer.Option("--kinds", help="The schema of object kinds instead.")] = False,
 ) -> None:
     """JSON schema of scene files, for editors."""
-    from robotctl.scene import KINDS_SCHEMA, SCENE_SCHEMA, KindsFile, SceneFile
+    from robotctl.scene_files import KINDS_SCHEMA, SCENE_SCHEMA, KindsFile, SceneFile
     from robotctl.schema import json_schema
 
     _print(json_schema(KindsFile, KINDS_SCHEMA) if kinds else json_schema(SceneFile, SCENE_SCHEMA))
@@ -89,7 +89,7 @@ def scenes_render(
     elevation: Elevation = 30.0,
 ) -> None:
     """A picture of a scene, as a PNG file."""
-    from robotctl.scene import load_scene
+    from robotctl.scene_files import load_scene
 
     scene, out = _subject_and_output(words, "kitchen")
     _render(load_scene(scene), (), out, size, azimuth, elevation, 0.0, 0)
@@ -213,7 +213,7 @@ def guardrails_schema() -> None:
 
 def _guardrails(files: list[str], scene: str) -> GuardrailSet:
     from robotctl.guardrails.load import find_guardrails, load_guardrails
-    from robotctl.scene import load_scene
+    from robotctl.scene_files import load_scene
 
     return load_guardrails([find_guardrails(file) for file in files], load_scene(scene))
 

@@ -19,7 +19,8 @@ from pathlib import Path, PurePosixPath
 from robotctl.assets import tree_root
 from robotctl.errors import InvalidFileError
 from robotctl.files import parse_yaml
-from robotctl.scene import PACKAGED, Scene, referenced, scenes_folder
+from robotctl.scene import Scene
+from robotctl.scene_files import PACKAGED, referenced, scenes_folder
 from robotctl.task import Task
 
 ATTACHMENT = "files.zip"

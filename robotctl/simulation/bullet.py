@@ -18,7 +18,8 @@ import numpy as np
 from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULES, KEYPOINTS
 from robotctl.errors import MissingPartError, UsageError
 from robotctl.robot import JOINT_NAMES, STROKE
-from robotctl.scene import Box, Furniture, Item, Scene, scenes_folder
+from robotctl.scene import Box, Furniture, Item, Scene
+from robotctl.scene_files import scenes_folder
 from robotctl.simulation.actuators import Drives
 from robotctl.simulation.looks import LIGHT, finish, garments
 from robotctl.simulation.people import Person

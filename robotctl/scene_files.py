@@ -1,0 +1,359 @@
+"""Reads `scene.yaml` and `kinds.yaml` into a robotctl.scene.Scene: first their schemas, then loading."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from robotctl.assets import check_urdf, tree_root
+from robotctl.errors import UsageError, nearest
+from robotctl.files import Document, Location, load_yaml
+from robotctl.scene import (
+    Actuators,
+    Box,
+    Furniture,
+    Grasp,
+    Item,
+    ObjectKind,
+    Place,
+    Region,
+    Scene,
+    Sensors,
+)
+from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, unique, validate
+
+OBJECT_LABELS = frozenset(
+    {"dish", "cup", "bowl", "plate", "cutlery", "fork", "knife", "sharp", "fillable", "food"}
+)  # fmt: skip
+ROOM_LABELS = frozenset(
+    {
+        "table", "counter", "cabinet", "shelf", "bin", "wall", "floor", "tray", "board", "rack", "seat", "appliance",
+        "dishwasher", "stove", "sink", "fridge", "hot", "decoration", "robot_only", "people_only",
+    }
+)  # fmt: skip
+SCENE_SCHEMA = "robotctl/scene.v1"
+KINDS_SCHEMA = "robotctl/kinds.v1"
+HOME_ARM = (0.0, -0.6, 0.0, -2.3, 0.0, 1.7, 0.785)  # robot_start without `arm`: tucked over the base [rad]
+MASS_TOLERANCE = 0.05  # a kind's mass and its URDF's may differ by this share
+PACKAGED = "robotctl:"  # a file reference that begins so is looked up in the packaged scenes folder
+
+_ObjectLabels = Annotated[list[Annotated[str, Word(OBJECT_LABELS, "label")]], Field(min_length=1)]
+_RoomLabels = list[Annotated[str, Word(ROOM_LABELS, "label")]]
+_Color = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=4)]
+_Angle = Annotated[float, Unit("rad", minimum=-100, maximum=100)]
+_Point = Annotated[Numbers, Unit("m", 3, minimum=-100, maximum=100)]
+_Size = Annotated[Numbers, Unit("m", 3, positive=True, maximum=100)]
+_Sphere = Annotated[Numbers, Unit("m", 4, minimum=-2, maximum=2)]
+_Direction = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class _BoxFile(Strict):
+    name: Name
+    center: _Point
+    size: _Size
+    yaw: _Angle = 0.0
+    color: _Color = [0.8, 0.8, 0.8]
+
+
+class _FurnitureFile(Strict):
+    name: Name
+    labels: _RoomLabels = []
+    boxes: Annotated[list[_BoxFile], Field(min_length=1)]
+    urdf: str | None = None
+
+
+class _PlaceFile(Strict):
+    name: Name
+    labels: _RoomLabels = []
+    center: _Point
+    size: Annotated[Numbers, Unit("m", 2, positive=True, maximum=100)]
+    yaw: _Angle = 0.0
+    overhang_edge: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+
+
+class _RegionFile(Strict):
+    name: Name
+    labels: _RoomLabels = []
+    center: _Point
+    size: _Size
+    yaw: _Angle = 0.0
+    color: _Color = [0.9, 0.3, 0.2, 0.2]
+
+
+class _ItemFile(Strict):
+    name: Name
+    kind: Name
+    position: _Point
+    yaw: _Angle = 0.0
+    jitter: Annotated[float, Unit("m", minimum=0, maximum=0.5)] = 0.0
+    turn: Annotated[float, Unit("rad", minimum=0, maximum=np.pi)] = 0.0
+
+
+class _StartFile(Strict):
+    base: Annotated[Numbers, Unit("m", 2, minimum=-10, maximum=10)]
+    yaw: _Angle = 0.0
+    arm: Annotated[Numbers, Unit("rad", 7, minimum=-3.8, maximum=3.8)] = HOME_ARM
+
+
+class _FrictionFile(Strict):
+    base: Annotated[float, Unit("N", minimum=0)]  # along x and along y
+    base_yaw: Annotated[float, Unit("N m", minimum=0)]
+    arm: Annotated[Numbers, Unit("N m", 7, minimum=0)]
+
+    def joints(self) -> np.ndarray:
+        """(10,) in the order of the joints."""
+        return np.array([self.base, self.base, self.base_yaw, *self.arm])
+
+
+class _TorqueFile(_FrictionFile):
+    base: Annotated[float, Unit("N", positive=True)]
+    base_yaw: Annotated[float, Unit("N m", positive=True)]
+    arm: Annotated[Numbers, Unit("N m", 7, positive=True)]
+
+
+class _ActuatorsFile(Strict):
+    latency: Annotated[float, Unit("s", minimum=0, maximum=0.2)]
+    stiffness: Annotated[float, Unit("rad/s", positive=True)]
+    damping: Annotated[float, Field(gt=0, le=5)]
+    friction: _FrictionFile
+    torque_limit: _TorqueFile
+    grip_force: Annotated[float, Unit("N", positive=True, maximum=200)]
+
+
+class _SensorsFile(Strict):
+    latency: Annotated[float, Unit("s", minimum=0, maximum=1)]
+    human_error: Annotated[float, Unit("m", minimum=0, maximum=1)]
+    object_error: Annotated[float, Unit("m", minimum=0, maximum=1)]
+    dropout: Annotated[float, Field(ge=0, le=1)]
+    encoder_noise: Annotated[float, Unit("rad", minimum=0, maximum=0.1)]
+
+
+class SceneFile(Strict):
+    """`scene.yaml`."""
+
+    schema_: Literal["robotctl/scene.v1"] = Field(alias="schema")
+    name: Name
+    description: str = ""
+    robot_start: _StartFile
+    actuators: _ActuatorsFile
+    sensors: _SensorsFile
+    kinds: list[str]
+    furniture: Annotated[list[_FurnitureFile], Field(max_length=500)]
+    places: Annotated[list[_PlaceFile], Field(max_length=500)]
+    regions: Annotated[list[_RegionFile], Field(max_length=500)] = []
+    items: Annotated[list[_ItemFile], Field(max_length=500)]
+
+
+class _GraspFile(Strict):
+    name: Name
+    kind: Literal["rim", "handle", "edge"]
+    position: Annotated[Numbers, Unit("m", 3, minimum=-1.0, maximum=1.0)]
+    approach: _Direction
+    closing: _Direction
+    opening: Annotated[float, Unit("m", positive=True, maximum=0.08)]
+    symmetric: bool = False
+
+
+class _KindFile(Strict):
+    name: Name
+    labels: _ObjectLabels
+    urdf: str
+    mass: Annotated[float, Unit("kg", positive=True, maximum=20)]
+    friction: Annotated[float, Field(gt=0, le=3)]
+    height: Annotated[float, Unit("m", positive=True, maximum=2)]
+    radius: Annotated[float, Unit("m", positive=True, maximum=2)]
+    spheres: Annotated[list[_Sphere], Field(max_length=64)]
+    blade_spheres: Annotated[list[_Sphere], Field(max_length=64)] = []
+    grasps: Annotated[list[_GraspFile], Field(max_length=64)] = []
+
+
+class KindsFile(Strict):
+    """`kinds.yaml`."""
+
+    schema_: Literal["robotctl/kinds.v1"] = Field(alias="schema")
+    kinds: Annotated[list[_KindFile], Field(min_length=1, max_length=200)]
+
+
+# ---- finding ---------------------------------------------------------------------------------------------------
+
+
+def scenes_folder() -> Path:
+    """The folder of packaged scenes: `scenes/` of a checkout, a copy of it in an installed wheel."""
+    return (Path(__file__).parent / "_scenes").resolve()
+
+
+def scene_names() -> list[str]:
+    """Names of the packaged scenes."""
+    return sorted(path.parent.name for path in scenes_folder().glob("*/scene.yaml"))
+
+
+def looks_like_path(text: str | os.PathLike[str]) -> bool:
+    """Whether the user means a file, not the name of something packaged."""
+    return isinstance(text, Path) or str(text).endswith((".yaml", ".yml")) or Path(text).exists()
+
+
+def find_scene(path_or_name: str | os.PathLike[str]) -> Path:
+    """File of a scene given by its name ("kitchen"), its folder or its file."""
+    if not looks_like_path(path_or_name):
+        name = str(path_or_name)
+        if name not in scene_names():
+            raise UsageError(f"no scene '{name}'{nearest(name, scene_names())}")
+        return scenes_folder() / name / "scene.yaml"
+    path = Path(path_or_name)
+    return path / "scene.yaml" if path.is_dir() else path
+
+
+def referenced(document: Document, location: Location, text: str) -> Path:
+    """File that a file names: relative to it, and inside its tree of scenes or the packaged one.
+
+    The tree is the nearest folder named `scenes` around the file, else the file's own folder. Absolute paths and
+    ways out of the tree (by `..` or by a link) are refused.
+    """
+    if text.startswith(PACKAGED):
+        base = root = scenes_folder()
+        text = text.removeprefix(PACKAGED)
+    else:
+        base = document.path.resolve().parent
+        root = tree_root(document.path)
+    if not text or "\\" in text or "\0" in text or text.startswith(("/", "~")) or ":" in text:
+        document.fail(location, f"expected a path relative to this file, got '{text[:80]}'")
+    path = (base / text).resolve()
+    if not path.is_relative_to(root):
+        document.fail(location, f"'{text[:80]}' leads out of {root.name}/")
+    if not path.is_file():
+        document.fail(location, f"no such file '{text[:80]}'")
+    return path
+
+
+# ---- loading ---------------------------------------------------------------------------------------------------
+
+
+def load_scene(path_or_name: str | os.PathLike[str]) -> Scene:
+    """Reads a scene with its object kinds; InvalidFileError says in one line what is wrong and where."""
+    document = load_yaml(find_scene(path_or_name))
+    header(document, SCENE_SCHEMA)
+    file = validate(document, SceneFile)
+    kinds: dict[str, ObjectKind] = {}
+    for i, text in enumerate(file.kinds):
+        for name, kind in load_kinds(referenced(document, ("kinds", i), text)).items():
+            if name in kinds:
+                document.fail(("kinds", i), f"object kind '{name}' is defined in two files")
+            kinds[name] = kind
+    for section in ("furniture", "places", "regions", "items"):
+        unique(document, section, (entry.name for entry in getattr(file, section)))
+    for i, piece in enumerate(file.furniture):
+        unique(document, ("furniture", i, "boxes"), (box.name for box in piece.boxes))
+    for i, item in enumerate(file.items):
+        if item.kind not in kinds:
+            document.fail(("items", i, "kind"), f"unknown object kind '{item.kind}'{nearest(item.kind, kinds)}")
+    start = file.robot_start
+    return Scene(
+        name=file.name,
+        path=document.path.resolve(),
+        furniture=tuple(_furniture(document, i, piece) for i, piece in enumerate(file.furniture)),
+        places=tuple(_place(document, i, place) for i, place in enumerate(file.places)),
+        regions=tuple(Region(r.name, frozenset(r.labels), _box(r)) for r in file.regions),
+        kinds=kinds,
+        items=tuple(Item(i.name, i.kind, np.array(i.position), i.yaw, i.jitter, i.turn) for i in file.items),
+        robot_start=np.array([*start.base, start.yaw, *start.arm]),
+        actuators=_actuators(file.actuators),
+        sensors=Sensors(**file.sensors.model_dump()),
+        text=document.text,
+        description=file.description,
+    )
+
+
+def load_kinds(path: Path) -> dict[str, ObjectKind]:
+    """Reads the object kinds of one file and checks their models."""
+    document = load_yaml(path)
+    header(document, KINDS_SCHEMA)
+    file = validate(document, KindsFile)
+    unique(document, "kinds", (kind.name for kind in file.kinds))
+    return {kind.name: _kind(document, ("kinds", i), kind) for i, kind in enumerate(file.kinds)}
+
+
+def _box(file: _BoxFile | _RegionFile) -> Box:
+    red, green, blue, *alpha = file.color
+    return Box(
+        file.name,
+        np.array(file.center),
+        np.array(file.size) / 2,
+        file.yaw,
+        (red, green, blue, alpha[0] if alpha else 1.0),
+    )
+
+
+def _furniture(document: Document, index: int, file: _FurnitureFile) -> Furniture:
+    urdf = None
+    if file.urdf is not None:
+        location = ("furniture", index, "urdf")
+        urdf = referenced(document, location, file.urdf)
+        check_urdf(urdf, movable=False)
+    return Furniture(file.name, frozenset(file.labels), tuple(_box(box) for box in file.boxes), urdf)
+
+
+def _place(document: Document, index: int, file: _PlaceFile) -> Place:
+    edge = None
+    if file.overhang_edge is not None:
+        edge = _unit(document, ("places", index, "overhang_edge"), file.overhang_edge)
+        along = np.array([np.cos(file.yaw), np.sin(file.yaw)])
+        if max(abs(edge @ along), abs(edge @ np.array([-along[1], along[0]]))) < 0.999:
+            document.fail(("places", index, "overhang_edge"), "must be square to one side of the place")
+    return Place(file.name, frozenset(file.labels), np.array(file.center), np.array(file.size) / 2, file.yaw, edge)
+
+
+def _unit(document: Document, location: Location, numbers: list[float]) -> np.ndarray:
+    direction = np.array(numbers)
+    length = float(np.linalg.norm(direction))
+    if not 1e-6 < length < 1e6:
+        document.fail(location, "a direction must have a length")
+    return direction / length
+
+
+def _actuators(file: _ActuatorsFile) -> Actuators:
+    return Actuators(
+        file.latency, file.stiffness, file.damping, file.friction.joints(), file.torque_limit.joints(), file.grip_force
+    )
+
+
+def _kind(document: Document, location: Location, file: _KindFile) -> ObjectKind:
+    urdf = referenced(document, (*location, "urdf"), file.urdf)
+    mass = check_urdf(urdf)
+    if abs(mass - file.mass) > MASS_TOLERANCE * file.mass:
+        document.fail((*location, "mass"), f"{file.mass:g} kg, but {urdf.name} weighs {mass:g} kg")
+    spheres = [*file.spheres, *file.blade_spheres]
+    if not spheres:
+        document.fail((*location, "spheres"), "at least one sphere is needed to cover the object")
+    for name, group in (("spheres", file.spheres), ("blade_spheres", file.blade_spheres)):
+        for i, sphere in enumerate(group):
+            if sphere[3] <= 0:
+                document.fail((*location, name, i), "the radius (fourth number) must be above 0")
+    if bool(file.blade_spheres) != ("sharp" in file.labels):
+        document.fail((*location, "labels"), "the label 'sharp' and 'blade_spheres' go together")
+    unique(document, (*location, "grasps"), (grasp.name for grasp in file.grasps))
+    return ObjectKind(
+        name=file.name,
+        labels=frozenset(file.labels),
+        urdf=urdf,
+        mass=file.mass,
+        friction=file.friction,
+        height=file.height,
+        radius=file.radius,
+        spheres=np.array(spheres),
+        blade=np.arange(len(spheres)) >= len(file.spheres),
+        grasps=tuple(_grasp(document, (*location, "grasps", i), g) for i, g in enumerate(file.grasps)),
+    )
+
+
+def _grasp(document: Document, location: Location, file: _GraspFile) -> Grasp:
+    approach = _unit(document, (*location, "approach"), file.approach)
+    closing = _unit(document, (*location, "closing"), file.closing)
+    if abs(approach @ closing) > 1e-3:
+        document.fail((*location, "closing"), "must be square to 'approach'")
+    return Grasp(
+        file.name, file.kind, np.array(file.position), approach, closing, file.opening, file.symmetric
+    )  # fmt: skip
