@@ -73,7 +73,9 @@ class Controller:
         self.scene = scene
         self.estimator = Estimator(scene)
         self.replanner = Replanner(TrajectoryOptimizer(planned, model, guardrails.assumptions, boxes))
-        self.context = SkillContext(scene, boxes, PostureSearch(boxes, np.random.default_rng([seed, 20])), model)
+        postures = PostureSearch(boxes, np.random.default_rng([seed, 20]))
+        generator = np.random.default_rng([seed, 21])
+        self.context = SkillContext(scene, boxes, postures, model, model.contact, generator, model.late)
         self.filter = SafetyFilter(guardrails, scene.kinds) if arm in ("full", "filter-only") else None
         self.mission: Errand | None = None
         self.first_appraisal: Appraisal | None = None  # what was foreseen before anything was done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,12 +28,12 @@ from robotctl.scene import (
 from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, unique, validate
 
 OBJECT_LABELS = frozenset(
-    {"dish", "cup", "bowl", "plate", "cutlery", "fork", "knife", "sharp", "fillable", "food"}
+    {"dish", "cup", "mug", "bowl", "plate", "cutlery", "fork", "knife", "sharp", "fillable", "food", "book"}
 )  # fmt: skip
 ROOM_LABELS = frozenset(
     {
         "table", "counter", "cabinet", "shelf", "bin", "wall", "floor", "tray", "board", "rack", "seat", "appliance",
-        "dishwasher", "stove", "sink", "fridge", "hot", "decoration", "robot_only", "people_only",
+        "dishwasher", "stove", "sink", "fridge", "hot", "coaster", "decoration", "robot_only", "people_only",
     }
 )  # fmt: skip
 SCENE_SCHEMA = "robotctl/scene.v1"
@@ -84,7 +85,9 @@ class _RegionFile(Strict):
     color: _Color = [0.9, 0.3, 0.2, 0.2]
 
 
-class _ItemFile(Strict):
+class ItemFile(Strict):
+    """An entry of `items`, in a scene or in a task."""
+
     name: Name
     kind: Name
     position: _Point
@@ -145,7 +148,7 @@ class SceneFile(Strict):
     furniture: Annotated[list[_FurnitureFile], Field(max_length=500)]
     places: Annotated[list[_PlaceFile], Field(max_length=500)]
     regions: Annotated[list[_RegionFile], Field(max_length=500)] = []
-    items: Annotated[list[_ItemFile], Field(max_length=500)]
+    items: Annotated[list[ItemFile], Field(max_length=500)]
 
 
 class _GraspFile(Strict):
@@ -243,13 +246,10 @@ def load_scene(path_or_name: str | os.PathLike[str]) -> Scene:
             if name in kinds:
                 document.fail(("kinds", i), f"object kind '{name}' is defined in two files")
             kinds[name] = kind
-    for section in ("furniture", "places", "regions", "items"):
+    for section in ("furniture", "places", "regions"):
         unique(document, section, (entry.name for entry in getattr(file, section)))
     for i, piece in enumerate(file.furniture):
         unique(document, ("furniture", i, "boxes"), (box.name for box in piece.boxes))
-    for i, item in enumerate(file.items):
-        if item.kind not in kinds:
-            document.fail(("items", i, "kind"), f"unknown object kind '{item.kind}'{nearest(item.kind, kinds)}")
     start = file.robot_start
     return Scene(
         name=file.name,
@@ -258,7 +258,7 @@ def load_scene(path_or_name: str | os.PathLike[str]) -> Scene:
         places=tuple(_place(document, i, place) for i, place in enumerate(file.places)),
         regions=tuple(Region(r.name, frozenset(r.labels), _box(r)) for r in file.regions),
         kinds=kinds,
-        items=tuple(Item(i.name, i.kind, np.array(i.position), i.yaw, i.jitter, i.turn) for i in file.items),
+        items=items_of(document, file.items, kinds),
         robot_start=np.array([*start.base, start.yaw, *start.arm]),
         actuators=_actuators(file.actuators),
         sensors=Sensors(**file.sensors.model_dump()),
@@ -274,6 +274,15 @@ def load_kinds(path: Path) -> dict[str, ObjectKind]:
     file = validate(document, KindsFile)
     unique(document, "kinds", (kind.name for kind in file.kinds))
     return {kind.name: _kind(document, ("kinds", i), kind) for i, kind in enumerate(file.kinds)}
+
+
+def items_of(document: Document, items: Sequence[ItemFile], kinds: Mapping[str, ObjectKind]) -> tuple[Item, ...]:
+    """The objects under a file's key `items`."""
+    unique(document, "items", (item.name for item in items))
+    for i, item in enumerate(items):
+        if item.kind not in kinds:
+            document.fail(("items", i, "kind"), f"unknown object kind '{item.kind}'{nearest(item.kind, kinds)}")
+    return tuple(Item(i.name, i.kind, np.array(i.position), i.yaw, i.jitter, i.turn) for i in items)
 
 
 def _box(file: _BoxFile | _RegionFile) -> Box:

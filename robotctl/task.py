@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,16 +19,25 @@ from robotctl.errors import UsageError, nearest
 from robotctl.files import Document, Location, load_yaml
 from robotctl.geometry import point_box_distance, rotation_z
 from robotctl.scene import Box, Place, Scene
-from robotctl.scene_files import OBJECT_LABELS, load_scene, looks_like_path, referenced, scenes_folder
+from robotctl.scene_files import (
+    OBJECT_LABELS,
+    ItemFile,
+    items_of,
+    load_scene,
+    looks_like_path,
+    referenced,
+    scenes_folder,
+)
 from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, one_or_more, unique, validate
 
 TASK_SCHEMA = "robotctl/task.v1"
 PEOPLE_SCHEMA = "robotctl/people.v1"
-PREDICATES = frozenset({"on", "inside", "next_to", "open", "held", "upright", "sliced", "clean_surface"})
-SUPPORTED = frozenset({"on", "inside", "upright"})
-WITH_PLACE = frozenset({"on", "inside"})
+PREDICATES = frozenset({"on", "at", "inside", "next_to", "open", "held", "upright", "sliced", "clean_surface"})
+SUPPORTED = frozenset({"on", "at", "inside", "upright"})
+WITH_PLACE = frozenset({"on", "at", "inside"})
 CLIPS = frozenset({"walk", "stand"})
 REACH = 1.2  # a standing person reaches this far sideways, leaning included [m]
+AT = 0.02  # "at" a place: this near its middle, unless the task says otherwise [m]
 NEAR_PLACE = 0.03  # an item this close above a place stands on it at the start [m]
 
 
@@ -60,12 +69,13 @@ class PersonPlan:
 class Predicate:
     """One condition on the end state. Exactly one of `forall` and `object` is given."""
 
-    is_: str  # on, inside, upright; more words are reserved
+    is_: str  # on, at, inside, upright; more words are reserved
     place: str | None  # name of a place, or a label that several places share
     forall: frozenset[str]  # every object with all these labels
     object: str | None
     negate: bool
     origin: str | None = None  # restricts `forall` to objects that begin on this place (name or label)
+    within: float = AT  # how near the middle of its place `at` means [m]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +123,16 @@ class _ForallFile(Strict):
 
 
 class PredicateFile(Strict):
-    """`{forall: {label: dish, on: table}, is: on, place: counter}`, `{upright: cup_1}` or `{not: ...}` of these."""
+    """`{forall: {label: dish, on: table}, is: on, place: counter}`, `{upright: cup_1}` or `{not: ...}` of these.
+
+    `within` goes with `at`: how near the middle of its place the object has to be.
+    """
 
     forall: _ForallFile | None = None
     object: str | None = None
     is_: Annotated[str, Word(PREDICATES, "predicate")] | None = Field(None, alias="is")
     place: str | None = None
+    within: Annotated[float, Unit("m", positive=True, maximum=10)] | None = None
     not_: PredicateFile | None = Field(None, alias="not")
     open: str | None = None
     held: str | None = None
@@ -137,6 +151,7 @@ class TaskFile(Strict):
     schema_: Literal["robotctl/task.v1"] = Field(alias="schema")
     description: str = ""
     scene: str
+    items: Annotated[list[ItemFile], Field(max_length=500)] | None = None  # in place of the scene's
     people: Annotated[list[_PersonFile], Field(max_length=20)] = []
     objective: _ObjectiveFile
     within: Annotated[float, Unit("s", positive=True, maximum=86400)]
@@ -184,6 +199,8 @@ def load_task(path_or_name: str | os.PathLike[str]) -> Task:
     header(document, TASK_SCHEMA)
     file = validate(document, TaskFile)
     scene = load_scene(referenced(document, ("scene",), file.scene))
+    if file.items is not None:
+        scene = replace(scene, items=items_of(document, file.items, scene.kinds))
     path = document.path.resolve()
     unique(document, "people", (person.name for person in file.people))
     return Task(
@@ -240,6 +257,8 @@ def _predicate(
         document.fail((*location, "place"), "is missing" if file.place is None else f"'{is_}' takes no place")
     if file.place is not None:
         _known_place(document, (*location, "place"), file.place, scene)
+    if file.within is not None and is_ != "at":
+        document.fail((*location, "within"), f"'{is_}' knows no distance; 'at' does")
     labels = frozenset(file.forall.label) if file.forall else frozenset()
     origin = file.forall.on if file.forall else None
     if file.forall is not None:
@@ -248,7 +267,7 @@ def _predicate(
         if not starting(scene, labels, origin):
             where = f" on {origin}" if origin else ""
             document.fail((*location, "forall"), f"no object with {_and(labels)} begins{where}")
-    return Predicate(is_, file.place, labels, name, negate, origin)
+    return Predicate(is_, file.place, labels, name, negate, origin, file.within or AT)
 
 
 def starting(scene: Scene, labels: frozenset[str], origin: str | None) -> tuple[str, ...]:

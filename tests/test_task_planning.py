@@ -45,7 +45,14 @@ def task():
 @pytest.fixture(scope="module")
 def context(task):
     boxes = task.scene.boxes()
-    return SkillContext(task.scene, boxes, PostureSearch(boxes, np.random.default_rng(1000)), Chances())
+    return SkillContext(
+        task.scene,
+        boxes,
+        PostureSearch(boxes, np.random.default_rng(1000)),
+        Chances(),
+        ContactModel(np.ones(3), None),
+        np.random.default_rng(1000),
+    )
 
 
 @pytest.fixture(scope="module")

@@ -201,5 +201,5 @@ def wrong_model(problem: PlanningProblem, plant: Plant, told: bool = True) -> Wr
     """The problem's model as the planner gets it."""
     m = problem.model
     away = (problem.seed + len(problem.joints)) % 2 == 0
-    return WrongModel(m.people, m.actuators, m.outcomes, m.keypoint_speed, m.human_error, plant=plant,
+    return WrongModel(m.people, m.actuators, m.outcomes, m.contact, m.keypoint_speed, m.human_error, plant=plant,
                       direction=tuple(plant.people_off), away=away, told=told)  # fmt: skip

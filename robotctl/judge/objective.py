@@ -3,6 +3,7 @@
 on PLACE      its lowest point within 2 cm of the place's height, its centre over the place's rectangle. A toppled cup
               is on the table too; ask for `upright` beside it where that matters.
 inside PLACE  the same, but up to 30 cm above the place's surface, for things that lie on others in it.
+at PLACE      on it, and the origin of its body frame within the task's distance (2 cm) of the place's middle.
 upright       its z axis within 15 degrees of vertical.
 
 The object must be at rest and out of the hand; otherwise nothing about it is true yet, not even `not on`.
@@ -68,8 +69,12 @@ def _settled(name: str, end: Arrangement) -> bool:
 def _holds(predicate: Predicate, name: str, scene: Scene, body: Body, end: Arrangement) -> bool:
     if predicate.is_ == "upright":
         return bool(rotation_of(end.quaternion[name])[2, 2] >= UPRIGHT)
+    places = _places(scene, predicate.place)
+    if predicate.is_ == "at":
+        near = [p for p in places if np.linalg.norm(end.position[name][:2] - p.center[:2]) <= predicate.within]
+        return any(_stands(place, name, body, end, CLOSE) for place in near)
     depth = DEPTH if predicate.is_ == "inside" else CLOSE
-    return any(_stands(place, name, body, end, depth) for place in _places(scene, predicate.place))
+    return any(_stands(place, name, body, end, depth) for place in places)
 
 
 def _places(scene: Scene, name_or_label: str | None) -> list[Place]:

@@ -12,6 +12,7 @@ from robotctl.geometry import matrix_from_quaternion
 from robotctl.objectives.hand_path import HandPath, Posture
 from robotctl.robot import RobotModel
 from robotctl.scene import Box, ObjectKind, Scene
+from robotctl.skills.pushing import Contact
 from robotctl.state import State
 
 
@@ -42,6 +43,9 @@ class SkillContext:
     boxes: tuple[Box, ...]
     postures: Postures
     outcomes: Outcomes
+    contact: Contact  # predicts pushed objects
+    generator: np.random.Generator  # for searching among pushes
+    late: float = 0.025  # how far the hand trails its reference [s]
 
     def kind(self, state: State, name: str) -> ObjectKind:
         return self.scene.kinds[state.object(name).kind]

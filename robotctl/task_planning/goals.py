@@ -13,6 +13,7 @@ from robotctl.state import State
 from robotctl.task import Predicate, Task
 
 ON_TOLERANCE = 0.03  # believed height above a place that still counts as standing on it [m]
+BELIEF = 0.004  # what is believed to be this much nearer than asked is near enough [m]
 UPRIGHT = np.cos(np.deg2rad(20.0))
 
 
@@ -35,6 +36,7 @@ class Goal:
     object: str
     places: tuple[Place, ...]
     negate: bool = False
+    within: float = 0.0  # how near the middle of its place `at` means [m]
 
     def met(self, arrangement: Arrangement) -> bool:
         pose = arrangement.get(self.object)
@@ -42,7 +44,11 @@ class Goal:
             return False
         if self.relation == "upright":
             return (pose.up >= UPRIGHT) != self.negate
-        return any(stands_on(pose, place) for place in self.places) != self.negate
+        places = self.places
+        if self.relation == "at":
+            near = max(self.within - BELIEF, 0.5 * self.within)
+            places = tuple(p for p in places if np.linalg.norm(pose.position[:2] - p.center[:2]) <= near)
+        return any(stands_on(pose, place) for place in places) != self.negate
 
     def __str__(self) -> str:
         where = f" {self.places[0].name}" if self.places else ""
@@ -73,7 +79,7 @@ def ground(task: Task, start: Arrangement, labels: Mapping[str, frozenset[str]])
     for predicate in task.objective:
         places = places_named(task.scene, predicate.place) if predicate.place else ()
         for name in _subjects(predicate, task.scene, start, labels):
-            goals.append(Goal(predicate.is_, name, places, predicate.negate))
+            goals.append(Goal(predicate.is_, name, places, predicate.negate, predicate.within))
     return tuple(goals)
 
 

@@ -11,6 +11,7 @@ from robotctl.skills.context import SkillContext
 from robotctl.skills.executive import Executive
 from robotctl.skills.pick import pick
 from robotctl.skills.place import place
+from robotctl.skills.push import push
 from robotctl.skills.skill import Outcome, Phase
 from robotctl.state import State
 from robotctl.task_planning.appraisal import Appraisal, appraise
@@ -97,8 +98,11 @@ class Mission:
 
     def _choose(self, state: State) -> None:
         """Plans from here and starts the first skill, unless the foreseen outcome is bad."""
-        given_up = {name for (skill, name), count in self._failures.items() if skill == "pick" and count >= ATTEMPTS}
-        experience = Experience(frozenset(given_up | self._blocked), tuple(self._bad_spots))
+        picks, pushes = (
+            frozenset(name for (tried, name), count in self._failures.items() if tried == skill and count >= ATTEMPTS)
+            for skill in ("pick", "push")
+        )
+        experience = Experience(picks, frozenset(self._blocked), pushes, tuple(self._bad_spots))
         self.plan = plan_task(state, self.goals, self.context, experience)
         self.appraisal = appraise(self.plan, ATTEMPTS)
         # An incomplete plan is not begun, but it is carried on with: the rest may come within reach again.
@@ -116,6 +120,9 @@ class Mission:
         self._since = state.time
         if self._step.skill == "pick":
             story = pick(self._step.object, state, self.context)
+        elif self._step.skill == "push":
+            assert self._step.spot is not None
+            story = push(self._step.object, self._step.spot, state, self.context)
         else:
             assert self._step.spot is not None
             story = place(self._step.spot, state, self.context)
@@ -130,7 +137,8 @@ class Mission:
         self._news.append(f"{self._step}: {outcome.reason}")
         if outcome.success:
             self._blocked.clear()
-        elif self._step.spot is not None:
+        elif self._step.skill == "place" or (self._step.skill == "push" and not outcome.tried):
+            assert self._step.spot is not None
             self._bad_spots.append((self._step.object, self._step.spot.position))
         elif not outcome.tried:
             self._blocked.add(self._step.object)

@@ -1,7 +1,9 @@
 """Best-first search over skills: which object to pick next, and where to put it, until the objective is met.
 
 Nothing here knows the task. Preconditions and effects are those of the skills (pick: empty hand; place: the thing
-is held), costs are seconds plus the price of failing as the learned outcome model predicts it.
+is held; push: empty hand, the thing stands on the place), costs are seconds plus the price of failing as the learned
+outcome model predicts it. So a plate that lies flat is first pushed to the table's edge: a pick there is foreseen to
+succeed, a pick where it is is not.
 """
 
 from __future__ import annotations
@@ -9,20 +11,23 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from robotctl.scene import ObjectKind
 from robotctl.skills.context import SkillContext
 from robotctl.skills.pick import ranked_grasps
 from robotctl.skills.place import Spot
 from robotctl.state import State
-from robotctl.task_planning.goals import Goal, Pose, arrangement
-from robotctl.task_planning.spots import free_spots
+from robotctl.task_planning.goals import Goal, Pose, arrangement, stands_on
+from robotctl.task_planning.spots import free_spots, needs_edge
 
 FAILURE_PRICE = 20.0  # seconds that a failed skill costs, about one more attempt [s]
 TRAVEL = 2.0  # seconds per metre between one hand position and the next [s/m]
 GREED = 2.0  # weight of the heuristic: the plan costs at most this times the best (weighted A*, Pohl 1970)
+PUSH_LENGTH = 0.22  # one push brings an object about this far [m]
+LEVEL = 0.02  # an object this near a place's height stands on it [m]
 SPOTS = 3  # nearest free spots considered for one object
 DEPTH_PRICE = 4.0  # a spot farther from the place's free edge is harder to reach: metres of way per metre of depth
 SAME_SPOT = 0.06  # a spot nearer than this to one that failed is not tried again [m]
@@ -33,14 +38,15 @@ MAX_EXPANSIONS = 4000
 class SkillStep:
     """One step of a task plan."""
 
-    skill: str  # pick or place
+    skill: str  # pick, place or push
     object: str
     spot: Spot | None
     success_probability: float
     duration: float  # [s]
 
     def __str__(self) -> str:
-        return f"{self.skill} {self.object}" + (f" on {self.spot.place}" if self.spot else "")
+        way = "towards" if self.skill == "push" else "on"
+        return f"{self.skill} {self.object}" + (f" {way} {self.spot.place}" if self.spot else "")
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,11 @@ class _Node:
 
 @dataclass(frozen=True)
 class Experience:
-    """What was tried in vain: objects not to pick, spots not to put an object on."""
+    """What was tried in vain: objects not to pick, or not where they are now, objects not to push, spots not to use."""
 
     picks: frozenset[str] = frozenset()
+    stuck: frozenset[str] = frozenset()
+    pushes: frozenset[str] = frozenset()
     spots: tuple[tuple[str, np.ndarray], ...] = ()  # object, position (3,) [m]
 
     def rules_out(self, name: str, spot: Spot) -> bool:
@@ -86,7 +94,7 @@ def plan_task(
     state: State, goals: Sequence[Goal], context: SkillContext, experience: Experience = NOTHING_TRIED
 ) -> TaskPlan:
     """Searches from the believed state for the cheapest sequence of skills that meets all goals."""
-    chances = _pick_chances(state, goals, context)
+    chances = _Chances(state, context)
     held = state.robot.held.name if state.robot.held else None
     hand = state.robot.q[:2] if held is None else state.object(held).position[:2]
     start = _Node(arrangement(state), held, hand, ())
@@ -128,16 +136,25 @@ def _remaining(goal: Goal, node: _Node, context: SkillContext, state: State) -> 
         return 0.0
     kind = state.object(goal.object).kind
     rest = context.outcomes.duration("place", kind)
-    return rest if node.held == goal.object else rest + context.outcomes.duration("pick", kind)
+    carried = rest if node.held == goal.object else rest + context.outcomes.duration("pick", kind)
+    return min(carried, context.outcomes.duration("push", kind)) if goal.relation == "at" else carried
 
 
-def _pick_chances(state: State, goals: Sequence[Goal], context: SkillContext) -> dict[str, float]:
-    """Predicted success of the best grasp of every object that a goal names."""
-    chances = {}
-    for name in {goal.object for goal in goals}:
-        ranked = ranked_grasps(name, state, context)
-        chances[name] = ranked[0][0] if ranked else 0.0
-    return chances
+class _Chances:
+    """Predicted success of the best grasp of an object, where it is or would be after a push."""
+
+    def __init__(self, state: State, context: SkillContext) -> None:
+        self._state = state
+        self._context = context
+        self._known: dict[tuple[str, bytes], float] = {}
+
+    def pick(self, name: str, position: np.ndarray) -> float:
+        key = name, np.round(position, 3).tobytes()
+        if key not in self._known:
+            objects = tuple(replace(o, position=position) if o.name == name else o for o in self._state.objects)
+            ranked = ranked_grasps(name, replace(self._state, objects=objects), self._context)
+            self._known[key] = ranked[0][0] if ranked else 0.0
+        return self._known[key]
 
 
 def _successors(
@@ -145,34 +162,69 @@ def _successors(
     open_goals: Sequence[Goal],
     state: State,
     context: SkillContext,
-    chances: Mapping[str, float],
+    chances: _Chances,
     experience: Experience,
 ) -> list[tuple[SkillStep, _Node]]:
     out = []
     if node.held is None:
         for name in sorted({goal.object for goal in open_goals}):
-            if name in experience.picks or name not in node.where:
+            if name not in node.where:
                 continue
-            kind = state.object(name).kind
-            step = SkillStep("pick", name, None, chances[name], context.outcomes.duration("pick", kind))
-            out.append((step, _Node(node.where, name, node.where[name].position[:2], (*node.steps, step))))
+            kind = context.scene.kinds[state.object(name).kind]
+            position = node.where[name].position
+            moved = any(step.object == name for step in node.steps)
+            if kind.grasps and name not in experience.picks and (moved or name not in experience.stuck):
+                chance = chances.pick(name, position)
+                step = SkillStep("pick", name, None, chance, context.outcomes.duration("pick", kind.name))
+                out.append((step, _Node(node.where, name, position[:2], (*node.steps, step))))
+            if name not in experience.pushes and node.where[name].up > 0.9 and "sharp" not in kind.labels:
+                spots = _push_spots(name, kind, node, open_goals, state, context)
+                for spot in [s for s in spots if not experience.rules_out(name, s)][:SPOTS]:
+                    pushes = np.ceil(np.linalg.norm(spot.position - position) / PUSH_LENGTH)
+                    chance = context.outcomes.success_probability("push", kind.name, {})
+                    taking = float(pushes) * context.outcomes.duration("push", kind.name)
+                    step = SkillStep("push", name, spot, chance, taking)
+                    where = {**node.where, name: Pose(spot.position, 1.0)}
+                    out.append((step, _Node(where, None, spot.position[:2], (*node.steps, step))))
         return out
     name = node.held
     held_kind = context.scene.kinds[state.object(name).kind]
     chance = context.outcomes.success_probability(
         "place", held_kind.name, {"radius": held_kind.radius, "mass": held_kind.mass}
     )
-    taken = [
-        (pose.position, context.scene.kinds[state.object(other).kind].radius)
-        for other, pose in node.where.items()
-        if other != name
-    ]
+    taken = _taken(name, node, state, context)
     spots = _wanted_spots(name, open_goals, held_kind.name, taken, node.hand, context)
     for spot in [s for s in spots if not experience.rules_out(name, s)][:SPOTS]:
         step = SkillStep("place", name, spot, chance, context.outcomes.duration("place", held_kind.name))
         where = {**node.where, name: Pose(spot.position, 1.0)}
         out.append((step, _Node(where, None, spot.position[:2], (*node.steps, step))))
     return out
+
+
+def _taken(name: str, node: _Node, state: State, context: SkillContext) -> list[tuple[np.ndarray, float]]:
+    """Where the other objects are, and how wide."""
+    return [
+        (pose.position, context.scene.kinds[state.object(other).kind].radius)
+        for other, pose in node.where.items()
+        if other != name
+    ]
+
+
+def _push_spots(
+    name: str, kind: ObjectKind, node: _Node, open_goals: Sequence[Goal], state: State, context: SkillContext
+) -> list[Spot]:
+    """Where pushing the object might help: the middle of a place it should be at; else, if it can only be taken over
+    an edge, the nearest edge of the place it stands on."""
+    position = node.where[name].position
+    under = [p for p in context.scene.places if stands_on(Pose(position, 1.0), p)]
+    wanted = [g for g in open_goals if g.object == name and g.relation == "at" and not g.negate]
+    spots = [Spot(p.name, p.center) for g in wanted for p in g.places if abs(p.center[2] - position[2]) < LEVEL]
+    if spots or not needs_edge(kind):
+        return spots
+    for place in under:
+        if place.overhang_edge is not None:
+            spots += free_spots(place, kind, _taken(name, node, state, context), context.boxes)
+    return sorted(spots, key=lambda spot: float(np.linalg.norm(spot.position - position)))
 
 
 def _wanted_spots(
@@ -191,7 +243,11 @@ def _wanted_spots(
     if not wanted:
         barred = {place.name for goal in mine for place in goal.places}
         wanted = {place.name: place for place in scene.places if place.name not in barred}
+    exact = {place.name for goal in mine if goal.relation == "at" and not goal.negate for place in goal.places}
     for place in wanted.values():
+        if place.name in exact:
+            spots.append(Spot(place.name, place.center))
+            continue
         spots += free_spots(place, scene.kinds[kind], taken, context.boxes)
     spots.sort(key=lambda spot: float(np.linalg.norm(spot.position[:2] - hand)) + DEPTH_PRICE * spot.depth)
     return spots

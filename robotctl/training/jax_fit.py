@@ -24,6 +24,8 @@ CHUNK = 200  # steps between two reports
 PAD = 256
 
 Loss = Callable[..., jax.Array]  # (network outputs (b, n_out), *targets of the batch) -> scalar
+Objective = Callable[..., jax.Array]  # (network: (b, n_in) -> (b, n_out), *data of the batch) -> scalar
+Report = Callable[[float, float], None]  # share done, last loss
 
 
 def fit_ensemble(
@@ -39,22 +41,57 @@ def fit_ensemble(
     batch: int = 256,
     rate: float = 2e-3,
     decay: float = 1e-4,
-    progress: Callable[[float, float], None] | None = None,
+    progress: Report | None = None,
 ) -> Ensemble:
     """Minimises `loss` over batches drawn separately for every member.
 
     inputs (N, n_in) and targets (N, ...) float32. progress is called with the share done and the last loss. Calls
     with the same loss function and sizes are compiled once.
     """
-    count = len(inputs)
-    x, y = _padded(inputs), tuple(_padded(t) for t in targets)
-    trainer = _trainer(loss, x.shape[1], outputs, width, depth, steps, batch, rate, decay)
+    return fit_objective(
+        seed, (inputs, *targets), _of_outputs(loss), (inputs.shape[1], outputs, width, depth), members, steps, batch,
+        rate, decay, progress=progress,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=32)
+def _of_outputs(loss: Loss) -> Objective:
+    """A loss of outputs and targets as an objective of the network, inputs and targets."""
+
+    def objective(network: Any, x: jax.Array, *targets: jax.Array) -> jax.Array:
+        return loss(network(x), *targets)
+
+    return objective
+
+
+def fit_objective(
+    seed: int,
+    data: tuple[np.ndarray, ...],
+    objective: Objective,
+    shape: tuple[int, int, int, int],
+    members: int,
+    steps: int,
+    batch: int,
+    rate: float,
+    decay: float,
+    start: Ensemble | None = None,
+    progress: Report | None = None,
+) -> Ensemble:
+    """Minimises `objective` over batches of `data` (N, ...), drawn separately for every member.
+
+    shape: inputs, outputs, width and depth of the networks. start: go on from these weights, in place of fresh ones.
+    """
+    count = len(data[0])
+    padded = tuple(_padded(rows) for rows in data)
+    trainer = _trainer(objective, shape, steps, batch, rate, decay)
     parameters = trainer.start(jax.random.split(jax.random.key(seed), members))
+    if start is not None:
+        parameters = _with_weights(parameters, start)
     states = jax.vmap(trainer.optimizer.init)(parameters)
     chunks = max(steps // CHUNK, 1)
     for i in range(chunks):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed + 1), i), members)
-        parameters, states, value = trainer.chunk(parameters, states, keys, count, x, y)
+        parameters, states, value = trainer.chunk(parameters, states, keys, count, padded)
         if progress is not None:
             progress((i + 1) / chunks, float(value.mean()))
     return Ensemble(
@@ -63,10 +100,20 @@ def fit_ensemble(
     )
 
 
+def _with_weights(parameters: Any, weights: Ensemble) -> Any:
+    """The parameters of all members, with the values of an ensemble of the same shape."""
+    for i, (w, b) in enumerate(zip(weights.weights, weights.biases, strict=True)):
+        parameters = eqx.tree_at(
+            lambda p, i=i: (p.layers[i].weight, p.layers[i].bias), parameters, (jnp.asarray(w), jnp.asarray(b))
+        )
+    return parameters
+
+
 def _padded(rows: np.ndarray) -> jax.Array:
     """Filled up with zeros to a multiple of PAD rows, so that data of about the same size share a compilation."""
     missing = -len(rows) % PAD
-    return jnp.asarray(np.pad(rows, [(0, missing), *[(0, 0)] * (rows.ndim - 1)]), jnp.float32)
+    kind = jnp.int32 if np.issubdtype(rows.dtype, np.integer) else jnp.float32
+    return jnp.asarray(np.pad(rows, [(0, missing), *[(0, 0)] * (rows.ndim - 1)]), kind)
 
 
 class _Trainer(NamedTuple):
@@ -77,32 +124,32 @@ class _Trainer(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _trainer(
-    loss: Loss, inputs: int, outputs: int, width: int, depth: int, steps: int, batch: int, rate: float, decay: float
+    objective: Objective, shape: tuple[int, int, int, int], steps: int, batch: int, rate: float, decay: float
 ) -> _Trainer:
     schedule = optax.cosine_decay_schedule(rate, steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay))
 
     def make(key: jax.Array) -> eqx.nn.MLP:
-        return eqx.nn.MLP(inputs, outputs, width, depth, activation=jnp.tanh, key=key)
+        return eqx.nn.MLP(*shape, activation=jnp.tanh, key=key)
 
     static = eqx.filter(make(jax.random.key(0)), eqx.is_array, inverse=True)
 
-    def batch_loss(parameter: Any, rows: jax.Array, x: jax.Array, y: tuple[jax.Array, ...]) -> jax.Array:
+    def batch_loss(parameter: Any, rows: jax.Array, data: tuple[jax.Array, ...]) -> jax.Array:
         network = eqx.combine(parameter, static)
-        return loss(jax.vmap(network)(x[rows]), *(t[rows] for t in y))
+        return objective(jax.vmap(network), *(column[rows] for column in data))
 
     def member(
-        parameter: Any, state: Any, key: jax.Array, count: jax.Array, x: jax.Array, y: tuple[jax.Array, ...]
+        parameter: Any, state: Any, key: jax.Array, count: jax.Array, data: tuple[jax.Array, ...]
     ) -> tuple[Any, Any, jax.Array]:
         def step(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:
             parameter, state = carry
             rows = jax.random.randint(key, (batch,), 0, count)
-            value, gradient = jax.value_and_grad(batch_loss)(parameter, rows, x, y)
+            value, gradient = jax.value_and_grad(batch_loss)(parameter, rows, data)
             update, state = optimizer.update(gradient, state, parameter)
             return (optax.apply_updates(parameter, update), state), value
 
         end, values = jax.lax.scan(step, (parameter, state), jax.random.split(key, CHUNK))
         return (*end, jnp.mean(values))
 
-    chunk = jax.jit(jax.vmap(member, in_axes=(0, 0, 0, None, None, None)))
+    chunk = jax.jit(jax.vmap(member, in_axes=(0, 0, 0, None, None)))
     return _Trainer(lambda keys: eqx.filter(eqx.filter_vmap(make)(keys), eqx.is_array), optimizer, chunk)

@@ -25,6 +25,7 @@ from robotctl.training import units
 from robotctl.training.target import household, open_target
 from robotctl.training.units import PEOPLE, PLAY, SKILLS, Unit
 from robotctl.world_model import composite, storage
+from robotctl.world_model.contact import QUASI_STATIC
 from robotctl.world_model.skill_outcome import SkillOutcomeModel
 
 PARTS = (PEOPLE, PLAY, SKILLS)
@@ -200,7 +201,9 @@ def fit_first_stage(recipe: Recipe, folder: Path, progress: Progress | None = No
     people = fit_people(fitted, calibration, recipe.seed, amount.people_steps, report(PEOPLE))
     fitted, calibration, _ = _play_sets(recipe, folder)
     actuators = fit_actuators(fitted, calibration, recipe.seed, amount.play_steps, report(PLAY))
-    composite.save_world_model(first_stage(folder), people, actuators, SkillOutcomeModel(), {"stage": "first"})
+    composite.save_world_model(
+        first_stage(folder), people, actuators, SkillOutcomeModel(), QUASI_STATIC, {"stage": "first"}
+    )
 
 
 def fit(
@@ -227,7 +230,7 @@ def fit(
         "evaluation": evaluation,
         "versions": versions(),
     }
-    sha256 = composite.save_world_model(out, model.people, model.actuators, model.outcomes, card)
+    sha256 = composite.save_world_model(out, model.people, model.actuators, model.outcomes, model.contact, card)
     return {
         "schema": "robotctl/train.v1",
         "model": str(out),

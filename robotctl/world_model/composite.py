@@ -15,6 +15,7 @@ from robotctl.state import State
 from robotctl.trajectory import Trajectory
 from robotctl.world_model import storage
 from robotctl.world_model.actuators import INPUTS, ActuatorModel
+from robotctl.world_model.contact import ContactModel
 from robotctl.world_model.ensemble import Ensemble
 from robotctl.world_model.human_motion import HISTORY, STEPS, HumanMotionModel
 from robotctl.world_model.kinematic import roll_out
@@ -40,6 +41,7 @@ class LearnedWorldModel:
     people: HumanMotionModel
     actuators: ActuatorModel
     outcomes: SkillOutcomeModel
+    contact: ContactModel
     keypoint_speed: np.ndarray  # (4,) assumed top speeds, in the order of robotctl.body.PARTS [m/s]
     human_error: float  # of a keypoint reading [m]
     path: str = ""
@@ -55,9 +57,14 @@ class LearnedWorldModel:
         return self.actuators.speed_bound
 
     @property
+    def late(self) -> float:
+        """How far the arm trails its reference, on average over its joints [s]."""
+        return float(np.mean(self.actuators.latency[3:]))
+
+    @property
     def used_for(self) -> tuple[str, ...]:
         """What an episode takes from this model."""
-        return ("human motion", "actuator residual", "skill outcome")
+        return ("human motion", "actuator residual", "skill outcome", "pushed objects")
 
     def rollout(self, state: State, accelerations: np.ndarray) -> Trajectory:
         return roll_out(self, state, accelerations)
@@ -97,11 +104,12 @@ def load_world_model(path: Path | None, assumptions: Worst) -> LearnedWorldModel
     """The model of a file, or the one that comes with robotctl; InvalidFileError if it is not one."""
     path = Path(path) if path is not None else DEFAULT
     arrays, notes, sha256 = storage.load(path)
-    people, actuators, outcomes = parts_from(path, arrays, notes)
+    people, actuators, outcomes, contact = parts_from(path, arrays, notes)
     return LearnedWorldModel(
         people,
         actuators,
         outcomes,
+        contact,
         np.asarray(assumptions.keypoint_speed(), float),
         float(assumptions.human_error),
         "robotctl default" if path == DEFAULT else str(path),
@@ -115,6 +123,7 @@ def save_world_model(
     people: HumanMotionModel,
     actuators: ActuatorModel,
     outcomes: SkillOutcomeModel,
+    contact: ContactModel,
     card: dict[str, Any],
 ) -> str:
     """Writes the parts to a model file with its card; returns the sha256."""
@@ -136,6 +145,7 @@ def save_world_model(
         "actuators.speed_bound": np.array([actuators.speed_bound]),
         **actuators.network.arrays("actuators.network"),
     }
+    arrays |= contact.arrays()
     for name, skill in outcomes.skills.items():
         if skill.network is not None:
             arrays |= skill.network.arrays(f"skill.{name}")
@@ -145,8 +155,8 @@ def save_world_model(
 
 def parts_from(
     path: Path, arrays: dict[str, np.ndarray], notes: Mapping[str, Any]
-) -> tuple[HumanMotionModel, ActuatorModel, SkillOutcomeModel]:
-    """The three learned parts of a file's arrays, every shape checked."""
+) -> tuple[HumanMotionModel, ActuatorModel, SkillOutcomeModel, ContactModel]:
+    """The learned parts of a file's arrays, every shape checked."""
     read, told = HISTORY * len(KEYPOINTS) * 3, len(STEPS) * len(KEYPOINTS) * 3
     storage.expect(
         path,
@@ -183,6 +193,7 @@ def parts_from(
         for name, entry in dict(notes["skills"]).items():
             network = Ensemble.from_arrays(arrays, f"skill.{name}") if entry["network"] else None
             skills[str(name)] = skill_from_notes(entry, network)
+        contact = ContactModel.from_arrays(arrays)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         message = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         raise InvalidFileError(f"{path}: {message}") from error
@@ -206,7 +217,7 @@ def parts_from(
         wide["actuators.position_bound"],
         float(wide["actuators.speed_bound"][0]),
     )
-    return people, actuators, SkillOutcomeModel(skills)
+    return people, actuators, SkillOutcomeModel(skills), contact
 
 
 def _fits(network: Ensemble, name: str, inputs: int, outputs: int) -> None:

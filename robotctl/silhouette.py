@@ -1,0 +1,130 @@
+"""The silhouette of a model seen from above: a polygon, and a grid of signed distances to it.
+
+That is what a hand that pushes along a table meets of an object. A silhouette is star-shaped about the body frame's
+origin: a hollow that no straight push from outside can reach into is filled.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from robotctl.geometry import rotation_rpy
+
+CORNERS = 180  # of the polygon, at even angles
+REACH = 0.24  # half the side of the grid [m]
+CELL = 0.005  # [m]
+CELLS = 2 * round(REACH / CELL) + 1  # grid points along one side
+_ROUND = 32  # corners that stand for a circle
+
+
+@dataclass(frozen=True, eq=False)
+class Silhouette:
+    """An object's outline in its body frame."""
+
+    polygon: np.ndarray  # (CORNERS, 2) counter-clockwise [m]
+    centroid: np.ndarray  # (2,) of its area [m]
+    gyration: float  # radius of gyration of its area about the centroid [m]
+    distance: np.ndarray  # (CELLS, CELLS) signed distance at (x, y) = CELL (i, j) - REACH, negative inside [m]
+
+
+@lru_cache(maxsize=64)
+def silhouette(urdf: Path) -> Silhouette:
+    """The silhouette of a (checked) model's collision shapes."""
+    polygon = _star(_flat_shapes(urdf))
+    area, centroid, second = _moments(polygon)
+    axis = CELL * np.arange(CELLS) - REACH
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    distance = signed_distance(polygon, grid).reshape(CELLS, CELLS)
+    return Silhouette(polygon, centroid, float(np.sqrt(second / area - centroid @ centroid)), distance)
+
+
+def signed_distance(polygon: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Distance of points (n, 2) to a polygon (m, 2) that is star-shaped about the origin, negative inside, (n,)."""
+    a, b = polygon, np.roll(polygon, -1, axis=0)
+    edge = b - a
+    away = points[:, None] - a
+    share = np.clip(np.sum(away * edge, axis=2) / np.maximum(np.sum(edge * edge, axis=1), 1e-18), 0.0, 1.0)
+    gap = np.linalg.norm(away - share[..., None] * edge, axis=2).min(axis=1)
+    # Inside one of the triangles (origin, a, b), whose corners run counter-clockwise.
+    left = cross(edge, away) >= 0.0
+    between = (cross(a, points[:, None]) >= 0.0) & (cross(points[:, None], b) >= 0.0)
+    return np.where(np.any(left & between, axis=1), -gap, gap)
+
+
+def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """z component of the product of vectors in the plane, (..., 2) -> (...)."""
+    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
+
+
+def _flat_shapes(urdf: Path) -> list[np.ndarray]:
+    """Convex polygons (k, 2): every collision shape seen from above."""
+    from scipy.spatial import ConvexHull
+
+    shapes = []
+    for collision in ElementTree.parse(urdf).getroot().iterfind("link/collision"):
+        origin = collision.find("origin")
+        xyz, rpy = (_numbers(origin, key) for key in ("xyz", "rpy"))
+        corners = _corners(collision, urdf.parent)
+        flat = (corners @ np.asarray(rotation_rpy(*rpy)).T + xyz)[:, :2]
+        shapes.append(flat[ConvexHull(flat).vertices])
+    return shapes
+
+
+def _numbers(element: ElementTree.Element | None, key: str) -> np.ndarray:
+    text = None if element is None else element.get(key)
+    return np.zeros(3) if text is None else np.array([float(word) for word in text.split()])
+
+
+def _corners(collision: ElementTree.Element, folder: Path) -> np.ndarray:
+    """Points (n, 3) whose convex hull is (about) the shape, in its own frame."""
+    shape = collision.find("geometry/*")
+    assert shape is not None
+    signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
+    if shape.tag == "box":
+        return 0.5 * signs * _numbers(shape, "size")
+    if shape.tag == "mesh":
+        rows = (folder / shape.attrib["filename"]).read_text().splitlines()
+        scale = _numbers(shape, "scale") if shape.get("scale") else np.ones(3)
+        return scale * np.array([[float(x) for x in row.split()[1:4]] for row in rows if row.startswith("v ")])
+    radius = float(shape.attrib["radius"])
+    angle = 2 * np.pi * np.arange(_ROUND) / _ROUND
+    if shape.tag == "sphere":
+        tilt = np.arccos(np.linspace(-1.0, 1.0, _ROUND))[:, None]
+        ring = [np.sin(tilt) * np.cos(angle), np.sin(tilt) * np.sin(angle), np.cos(tilt) + 0.0 * angle]
+        return radius * np.stack(ring, axis=-1).reshape(-1, 3)
+    half = 0.5 * float(shape.attrib["length"]) + (radius if shape.tag == "capsule" else 0.0)
+    circle = radius * np.column_stack([np.cos(angle), np.sin(angle)])
+    return np.concatenate([np.column_stack([circle, np.full(_ROUND, z)]) for z in (-half, half)])
+
+
+def _star(shapes: list[np.ndarray]) -> np.ndarray:
+    """The outermost point of all shapes along rays from the origin, (CORNERS, 2)."""
+    angle = 2 * np.pi * np.arange(CORNERS) / CORNERS
+    ray = np.column_stack([np.cos(angle), np.sin(angle)])
+    reach = np.zeros(CORNERS)
+    for shape in shapes:
+        a, b = shape, np.roll(shape, -1, axis=0)
+        edge = b - a
+        # ray * t = a + s * edge, solved by Cramer's rule.
+        across = cross(ray[:, None], edge)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = cross(a, edge) / across
+            s = cross(a, ray[:, None]) / across
+        hit = (np.abs(across) > 1e-12) & (s >= -1e-9) & (s <= 1.0 + 1e-9) & (t > 0.0)
+        reach = np.maximum(reach, np.where(hit, t, 0.0).max(axis=1))
+    return ray * np.maximum(reach, 1e-3)[:, None]
+
+
+def _moments(polygon: np.ndarray) -> tuple[float, np.ndarray, float]:
+    """Area, centroid (2,) and integral of r^2 about the origin of a polygon, by its triangles from the origin."""
+    a, b = polygon, np.roll(polygon, -1, axis=0)
+    twice = cross(a, b)
+    area = 0.5 * float(twice.sum())
+    centroid = (twice[:, None] * (a + b)).sum(axis=0) / (6.0 * area)
+    second = float((twice * np.sum(a * a + a * b + b * b, axis=1)).sum()) / 12.0
+    return area, centroid, second

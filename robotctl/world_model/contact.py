@@ -1,0 +1,312 @@
+"""Predicts where an object on a table goes when the closed hand pushes it, ten times a second.
+
+Everything is seen from the hand, and shape enters as distances from the hand's outline to the object's: what is
+learned on cups holds for a jar, in any direction, anywhere. An exact quasi-static push is the first guess; an ensemble
+of networks learns what it misses: sticking and slipping, turning, sliding on after the push.
+The same code rolls out in NumPy (planning) and in JAX (training through whole rollouts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from robotctl.geometry import namespace
+from robotctl.scene import ObjectKind
+from robotctl.silhouette import CELL, CELLS, REACH, silhouette
+from robotctl.world_model.ensemble import Ensemble
+
+STEP = 0.1  # [s]
+STEPS = 30  # steps that the bounds are known for: 3 s
+INPUTS = 28
+OUTPUTS = 3
+NEAR = 0.03  # a hand farther than this does not move a resting object [m]
+RESTS = 2e-4  # an object that moved less than this in a step rests [m, and rad x radius of gyration]
+SOFT = 0.0015  # over which distance several points of the hand count as touching at once [m]
+PRESSURE = 0.89  # (radius of the limit surface / radius of gyration)^2 of evenly loaded discs: (2/3)^2 / (1/2)
+LARGEST = 6.0  # outputs of the network are clamped to this many scales
+UNSEEN = "*"  # stands for every kind that the fit has not seen
+UNCALIBRATED = 0.05  # bound of a model that was not calibrated [m]
+COVERAGE = 0.9  # how often the bounds hold a moving object
+TIP = (0.009, 0.014)  # half sizes of the closed fingers' ends: along the push, and across [m]
+FINGERS = (0.0095, 0.021)  # and of the fingers above them, which is what tall things meet [m]
+TIP_LENGTH = 0.018  # [m]
+OVERLAP = 0.035  # how far below an object's top the finger tips go; the hand's body stays above it [m]
+ACCELERATION = 0.5  # of the hand at both ends of a push [m/s^2]
+REST = 0.6  # what slides on comes to rest within [s]
+FLOOR = 0.006  # the tips stay this far above the table [m]
+
+# Points of the hand's outline, in units of its half sizes.
+_ACROSS = np.linspace(-1.0, 1.0, 7)
+OUTLINE = np.array([*((s, y) for s in (1.0, -1.0) for y in _ACROSS), (0.0, 1.0), (0.0, -1.0)])  # (16, 2)
+# Left and right exchanged, in the inputs and outputs of the network (see `advance`).
+MIRROR_INDEX = np.array([*(int(np.flatnonzero(np.all(np.isclose(OUTLINE, p * [1, -1]), axis=1))[0]) for p in OUTLINE),
+                         *range(len(OUTLINE), INPUTS)])  # fmt: skip
+MIRROR_SIGN = np.array([*[1.0] * len(OUTLINE), 1, 1, -1, -1, 1, -1, 1, -1, 1, -1, -1, 1])
+MIRRORED = np.array([1.0, -1.0, -1.0])
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push meets of one object kind."""
+
+    distance: np.ndarray  # (CELLS, CELLS) signed distance to its silhouette [m]
+    centroid: np.ndarray  # (2,) in the body frame [m]
+    gyration: float  # [m]
+    half: np.ndarray  # (2,) half sizes of what of the hand touches it [m]
+    tip: float  # height of the finger tips above the table [m]
+
+    @classmethod
+    def of(cls, kind: ObjectKind) -> Pushed:
+        shape = silhouette(kind.urdf)
+        tip = max(kind.height - OVERLAP, FLOOR)
+        half = FINGERS if kind.height - tip > TIP_LENGTH + 0.004 else TIP
+        return cls(shape.distance, shape.centroid, shape.gyration, np.array(half), tip)
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Several kinds, stacked, so that a batch may hold different ones."""
+
+    corners: Any  # (K, (CELLS - 1)^2, 4) signed distance at the four corners of every cell: one look-up for all [m]
+    centroid: Any  # (K, 2)
+    gyration: Any  # (K,)
+    half: Any  # (K, 2)
+
+    @classmethod
+    def of(cls, kinds: Sequence[Pushed]) -> Shapes:
+        d = np.array([k.distance for k in kinds])
+        corners = np.stack([d[:, :-1, :-1], d[:, 1:, :-1], d[:, :-1, 1:], d[:, 1:, 1:]], axis=-1)
+        return cls(
+            corners.reshape(len(kinds), -1, 4),
+            np.array([k.centroid for k in kinds]),
+            np.array([k.gyration for k in kinds]),
+            np.array([k.half for k in kinds]),
+        )
+
+
+def turn(angle: Any, vector: Any) -> Any:
+    """Vectors (..., 2) turned by angles (...)."""
+    xp = namespace(vector)
+    c, s = xp.cos(angle), xp.sin(angle)
+    return xp.stack([c * vector[..., 0] - s * vector[..., 1], s * vector[..., 0] + c * vector[..., 1]], axis=-1)
+
+
+def _look_up(corners: Any, which: Any, point: Any) -> tuple[Any, Any]:
+    """Signed distance (n, m) and its gradient (n, m, 2) at points (n, m, 2) of the body frames of kinds (n,)."""
+    xp = namespace(point)
+    inside = xp.clip(point, -REACH, REACH - 1e-6)
+    beyond = xp.sqrt(xp.sum((point - inside) ** 2, axis=-1) + 1e-18) - 1e-9
+    at = (inside + REACH) / CELL
+    low = xp.clip(xp.floor(at), 0, CELLS - 2).astype(int)
+    u, v = (at - low)[..., 0], (at - low)[..., 1]
+    cell = corners[which[:, None], (CELLS - 1) * low[..., 0] + low[..., 1]]
+    f00, f10, f01, f11 = (cell[..., i] for i in range(4))
+    value = (1 - u) * (1 - v) * f00 + u * (1 - v) * f10 + (1 - u) * v * f01 + u * v * f11
+    gradient = xp.stack([(1 - v) * (f10 - f00) + v * (f11 - f01), (1 - u) * (f01 - f00) + u * (f11 - f10)], axis=-1)
+    return value + beyond, gradient / CELL
+
+
+@dataclass(frozen=True)
+class Touch:
+    """How the hand at its next pose meets the object where it is now, n cases, in the hand's frame."""
+
+    gap: Any  # (n, 16) signed distance of the points of the hand's outline [m]
+    depth: Any  # (n,) how deep the hand would be in the object [m]
+    normal: Any  # (n, 2) from the object towards the hand
+    arm: Any  # (n,) moment arm of a push along -normal about the centroid [m]
+    center: Any  # (n, 2) the object's centroid [m]
+
+
+def touch(shapes: Shapes, which: Any, thing: Any, hand: Any) -> Touch:
+    """The geometry of contact of objects (n, 3) and hands (n, 3), poses x y yaw."""
+    xp = namespace(thing)
+    outline = xp.asarray(OUTLINE) * shapes.half[which][:, None]  # (n, 16, 2) in the hand's frame
+    turned = hand[:, 2] - thing[:, 2]
+    away = turn(-thing[:, 2], hand[:, :2] - thing[:, :2])
+    gap, gradient = _look_up(shapes.corners, which, away[:, None] + turn(turned[:, None], outline))
+    least = xp.min(gap, axis=1)
+    weight = xp.exp(-(gap - least[:, None]) / SOFT)
+    weight = weight / xp.sum(weight, axis=1, keepdims=True)
+    at = xp.sum(weight[..., None] * outline, axis=1)
+    normal = turn(-turned, xp.sum(weight[..., None] * gradient, axis=1))
+    normal = normal / xp.sqrt(xp.sum(normal**2, axis=1, keepdims=True) + 1e-9)
+    center = turn(-hand[:, 2], thing[:, :2] - hand[:, :2]) + turn(-turned, shapes.centroid[which])
+    lever = at - center
+    arm = lever[:, 1] * normal[:, 0] - lever[:, 0] * normal[:, 1]  # lever x (-normal)
+    return Touch(gap, xp.maximum(-least, 0.0), normal, arm, center)
+
+
+def quasi_static(shapes: Shapes, which: Any, met: Touch) -> Any:
+    """Motion of the centroid, in the hand's frame, and turn (n, 3) that just make way for a frictionless hand.
+
+    Ellipsoidal limit surface (Goyal, Ruina, Papadopoulos 1991; Lynch and Mason 1996, eq. 3-5): the twist is parallel
+    to (force, torque / c^2), and its speed at the contact along the normal is that of the hand.
+    """
+    xp = namespace(met.depth)
+    c2 = PRESSURE * shapes.gyration[which] ** 2
+    along = met.depth / (1.0 + met.arm**2 / c2)
+    return xp.concatenate([-met.normal * along[:, None], (along * met.arm / c2)[:, None]], axis=1)
+
+
+def advance(
+    network: Callable[[Any], Any], scale: Any, shapes: Shapes, which: Any, thing: Any, moved: Any, now: Any, then: Any
+) -> tuple[Any, Any]:
+    """One step: the objects' poses and displacements (n, 3) after the hands went from `now` to `then` (n, 3).
+
+    moved: (n, 3) what the objects did in the step before [m, m, rad]. network: inputs (n, INPUTS) -> (n, OUTPUTS).
+    """
+    xp = namespace(thing)
+    # The hand is the same turned by half a turn: it is looked at with the object in front of it.
+    ahead = turn(-then[:, 2], thing[:, :2] - then[:, :2])[:, 0]
+    then = xp.concatenate([then[:, :2], (then[:, 2] + xp.where(ahead < 0.0, np.pi, 0.0))[:, None]], axis=1)
+    met = touch(shapes, which, thing, then)
+    guess = quasi_static(shapes, which, met)
+    gyration = shapes.gyration[which][:, None]
+    stroke = turn(-then[:, 2], then[:, :2] - now[:, :2])
+    sliding = turn(-then[:, 2], moved[:, :2])
+    inputs = xp.concatenate(
+        [
+            xp.clip(met.gap / 0.02, -1.0, 1.5),
+            (met.depth / 0.01)[:, None],
+            met.normal,
+            met.arm[:, None] / gyration,
+            met.center / 0.1,
+            stroke / 0.02,
+            sliding / 0.02,
+            moved[:, 2:] * gyration / 0.02,
+            gyration / 0.05,
+        ],
+        axis=1,
+    )
+    inputs = xp.clip(inputs, -4.0, 4.0)
+    # It is the same in a mirror, too: what the network says of the mirrored case is the mirrored answer.
+    both = network(xp.concatenate([inputs, inputs[:, MIRROR_INDEX] * xp.asarray(MIRROR_SIGN, inputs.dtype)]))
+    n = len(thing)
+    out = 0.5 * (both[:n] + both[n:] * xp.asarray(MIRRORED, inputs.dtype))
+    out = xp.clip(out, -LARGEST, LARGEST) * scale
+    pushed = xp.min(met.gap, axis=1) < NEAR
+    going = xp.sum(moved[:, :2] ** 2, axis=1) + (moved[:, 2] * gyration[:, 0]) ** 2 > RESTS**2
+    change = xp.where(
+        (pushed | going)[:, None], guess + out / xp.concatenate([gyration**0, gyration**0, gyration], 1), 0.0
+    )
+    # The centroid moves and the body turns about it; the body frame's origin follows.
+    lever = turn(thing[:, 2], shapes.centroid[which])
+    shift = turn(then[:, 2], change[:, :2]) + lever - turn(change[:, 2], lever)
+    step = xp.concatenate([shift, change[:, 2:]], axis=1)
+    return thing + step, step
+
+
+@dataclass(frozen=True)
+class Push:
+    """A straight push of an object, in the frame of its pose: where the hand starts, which way it goes and how far."""
+
+    start: np.ndarray  # (2,) of the hand [m]
+    direction: float  # of the motion [rad]
+    heading: float  # of the hand's x axis [rad]
+    length: float  # [m]
+    speed: float  # [m/s]
+
+    @property
+    def duration(self) -> float:
+        """Time from rest to rest [s]."""
+        top = self._top
+        return self.length / top + top / ACCELERATION
+
+    @property
+    def _top(self) -> float:
+        return min(self.speed, float(np.sqrt(self.length * ACCELERATION)))
+
+    def travel(self, time: np.ndarray) -> np.ndarray:
+        """Way made at times (n,) [s]: a trapezoid of speed, a triangle where the push is short, (n,) [m]."""
+        top = self._top
+        ramp, total = top / ACCELERATION, self.duration
+        t = np.clip(time, 0.0, total)
+        down = np.maximum(t - (total - ramp), 0.0)
+        even = top * np.clip(t - ramp, 0.0, None)
+        return 0.5 * ACCELERATION * np.minimum(t, ramp) ** 2 + even - 0.5 * ACCELERATION * down**2
+
+    def hand(self, thing: np.ndarray, way: float | np.ndarray) -> np.ndarray:
+        """Pose x y yaw of the hand after some of its way, (..., 3), the object having been at `thing` (3,)."""
+        along = thing[2] + self.direction
+        start = thing[:2] + turn(np.array(thing[2]), self.start)
+        position = start + np.asarray(way)[..., None] * np.array([np.cos(along), np.sin(along)])
+        heading = np.full((*position.shape[:-1], 1), thing[2] + self.heading)
+        return np.concatenate([position, heading], axis=-1)
+
+    def hands(self, thing: np.ndarray, late: float = 0.0, rest: float = REST) -> np.ndarray:
+        """Poses of the hand every STEP, (T+1, 3), a little `late` on its reference as arms are [s]."""
+        steps = int(np.ceil((self.duration + rest) / STEP))
+        return self.hand(thing, self.travel(STEP * np.arange(steps + 1) - late))
+
+
+@dataclass(frozen=True)
+class ContactModel:
+    """The learned motion of pushed objects."""
+
+    scale: np.ndarray  # (3,) of the network's outputs [m, m, m: rad x radius of gyration]
+    network: Ensemble | None  # INPUTS -> OUTPUTS; None: the quasi-static guess alone
+    bound: dict[str, np.ndarray] = field(default_factory=dict)  # kind -> (STEPS+1,) radius that holds the object [m]
+
+    def error(self, kind: str, steps: int) -> np.ndarray:
+        """Radius that holds a moving object as often as COVERAGE says after 0..steps steps, (steps+1,) [m].
+
+        Of a kind that was never pushed: the bound of UNSEEN kinds, calibrated on kinds left out of the fit.
+        """
+        bound = self.bound.get(kind, self.bound.get(UNSEEN, np.full(1, UNCALIBRATED)))
+        return bound[np.minimum(np.arange(steps + 1), len(bound) - 1)]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything by name, for storage."""
+        out = {"contact.scale": self.scale, **{f"contact.bound.{kind}": bound for kind, bound in self.bound.items()}}
+        return out if self.network is None else {**out, **self.network.arrays("contact.network")}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> ContactModel:
+        """The counterpart of `arrays`; without any, the quasi-static guess alone. ValueError when shapes do not fit."""
+        if "contact.scale" not in arrays:
+            return QUASI_STATIC
+        bound = {
+            name.removeprefix("contact.bound."): np.asarray(value, float)
+            for name, value in arrays.items()
+            if name.startswith("contact.bound.")
+        }
+        scale = np.asarray(arrays["contact.scale"], float)
+        if scale.shape != (OUTPUTS,) or any(b.shape != (STEPS + 1,) or np.any(b < 0.0) for b in bound.values()):
+            raise ValueError("the scale or a bound of 'contact' has the wrong shape or is negative")
+        network = None
+        if any(name.startswith("contact.network.") for name in arrays):
+            network = Ensemble.from_arrays(arrays, "contact.network")
+            if network.weights[0].shape[2] != INPUTS or network.weights[-1].shape[1] != OUTPUTS:
+                raise ValueError(f"'contact.network' must map {INPUTS} to {OUTPUTS} numbers")
+        return cls(scale, network, bound)
+
+    @property
+    def members(self) -> list[Callable[[Any], Any]]:
+        """The networks, each alone."""
+        if self.network is None:
+            return [lambda x: np.zeros((len(x), OUTPUTS))]
+        return [self.network.member(m) for m in range(len(self.network.weights[0]))]
+
+    def rollout(
+        self, shapes: Shapes, which: np.ndarray, start: np.ndarray, hands: np.ndarray, before: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Poses (M, n, T+1, 3) of objects from `start` (n, 3) under hand paths (n, T+1, 3), by each of M members.
+
+        which: (n,) kind of each in `shapes`. before: (n, 3) what they did in the step before; None: they rest.
+        """
+        paths = []
+        for network in self.members:
+            thing, moved = start, np.zeros_like(start) if before is None else before
+            path = [thing]
+            for k in range(hands.shape[1] - 1):
+                thing, moved = advance(network, self.scale, shapes, which, thing, moved, hands[:, k], hands[:, k + 1])
+                path.append(thing)
+            paths.append(np.stack(path, axis=1))
+        return np.array(paths)
+
+
+QUASI_STATIC = ContactModel(np.ones(OUTPUTS), None)  # what is known without learning
