@@ -19,28 +19,34 @@ CORNERS = 180  # of the polygon, at even angles
 REACH = 0.24  # half the side of the grid [m]
 CELL = 0.005  # [m]
 CELLS = 2 * round(REACH / CELL) + 1  # grid points along one side
+FOOT = 0.0005  # corners this near the lowest carry the object [m]
 _ROUND = 32  # corners that stand for a circle
 
 
 @dataclass(frozen=True, eq=False)
 class Silhouette:
-    """An object's outline in its body frame."""
+    """An object's outline in its body frame, and how it rests on its table."""
 
     polygon: np.ndarray  # (CORNERS, 2) counter-clockwise [m]
-    centroid: np.ndarray  # (2,) of its area [m]
-    gyration: float  # radius of gyration of its area about the centroid [m]
     distance: np.ndarray  # (CELLS, CELLS) signed distance at (x, y) = CELL (i, j) - REACH, negative inside [m]
+    center: np.ndarray  # (2,) centre of mass [m]
+    support: float  # mean distance from there of the points that it stands on [m]
 
 
 @lru_cache(maxsize=64)
-def silhouette(urdf: Path) -> Silhouette:
-    """The silhouette of a (checked) model's collision shapes."""
-    polygon = _star(_flat_shapes(urdf))
-    area, centroid, second = _moments(polygon)
+def silhouette(urdf: Path, above: float = 0.0) -> Silhouette:
+    """The silhouette of what of a (checked) model's collision shapes is higher than `above` [m]."""
+    link = ElementTree.parse(urdf).getroot().find("link")
+    assert link is not None
+    shapes = [_placed(collision, urdf.parent) for collision in link.iterfind("collision")]
+    polygon = _star([shape[:, :2] for shape in shapes if shape[:, 2].max() > above])
     axis = CELL * np.arange(CELLS) - REACH
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
     distance = signed_distance(polygon, grid).reshape(CELLS, CELLS)
-    return Silhouette(polygon, centroid, float(np.sqrt(second / area - centroid @ centroid)), distance)
+    center = _numbers(link.find("inertial/origin"), "xyz")[:2]
+    corners = np.concatenate(shapes)
+    feet = corners[corners[:, 2] < corners[:, 2].min() + FOOT, :2]
+    return Silhouette(polygon, distance, center, float(np.linalg.norm(feet - center, axis=1).mean()))
 
 
 def signed_distance(polygon: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -61,18 +67,11 @@ def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
 
 
-def _flat_shapes(urdf: Path) -> list[np.ndarray]:
-    """Convex polygons (k, 2): every collision shape seen from above."""
-    from scipy.spatial import ConvexHull
-
-    shapes = []
-    for collision in ElementTree.parse(urdf).getroot().iterfind("link/collision"):
-        origin = collision.find("origin")
-        xyz, rpy = (_numbers(origin, key) for key in ("xyz", "rpy"))
-        corners = _corners(collision, urdf.parent)
-        flat = (corners @ np.asarray(rotation_rpy(*rpy)).T + xyz)[:, :2]
-        shapes.append(flat[ConvexHull(flat).vertices])
-    return shapes
+def _placed(collision: ElementTree.Element, folder: Path) -> np.ndarray:
+    """Corners (n, 3) of a collision shape in the body frame."""
+    origin = collision.find("origin")
+    xyz, rpy = (_numbers(origin, key) for key in ("xyz", "rpy"))
+    return _corners(collision, folder) @ np.asarray(rotation_rpy(*rpy)).T + xyz
 
 
 def _numbers(element: ElementTree.Element | None, key: str) -> np.ndarray:
@@ -103,12 +102,15 @@ def _corners(collision: ElementTree.Element, folder: Path) -> np.ndarray:
 
 
 def _star(shapes: list[np.ndarray]) -> np.ndarray:
-    """The outermost point of all shapes along rays from the origin, (CORNERS, 2)."""
+    """The outermost point along rays from the origin of the convex hulls of all shapes, (CORNERS, 2)."""
+    from scipy.spatial import ConvexHull
+
     angle = 2 * np.pi * np.arange(CORNERS) / CORNERS
     ray = np.column_stack([np.cos(angle), np.sin(angle)])
     reach = np.zeros(CORNERS)
     for shape in shapes:
-        a, b = shape, np.roll(shape, -1, axis=0)
+        hull = shape[ConvexHull(shape).vertices]
+        a, b = hull, np.roll(hull, -1, axis=0)
         edge = b - a
         # ray * t = a + s * edge, solved by Cramer's rule.
         across = cross(ray[:, None], edge)
@@ -118,13 +120,3 @@ def _star(shapes: list[np.ndarray]) -> np.ndarray:
         hit = (np.abs(across) > 1e-12) & (s >= -1e-9) & (s <= 1.0 + 1e-9) & (t > 0.0)
         reach = np.maximum(reach, np.where(hit, t, 0.0).max(axis=1))
     return ray * np.maximum(reach, 1e-3)[:, None]
-
-
-def _moments(polygon: np.ndarray) -> tuple[float, np.ndarray, float]:
-    """Area, centroid (2,) and integral of r^2 about the origin of a polygon, by its triangles from the origin."""
-    a, b = polygon, np.roll(polygon, -1, axis=0)
-    twice = cross(a, b)
-    area = 0.5 * float(twice.sum())
-    centroid = (twice[:, None] * (a + b)).sum(axis=0) / (6.0 * area)
-    second = float((twice * np.sum(a * a + a * b + b * b, axis=1)).sum()) / 12.0
-    return area, centroid, second

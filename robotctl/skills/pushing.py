@@ -15,7 +15,7 @@ import numpy as np
 
 from robotctl.geometry import matrix_from_quaternion, rotation_z
 from robotctl.scene import ObjectKind, Place
-from robotctl.silhouette import signed_distance, silhouette
+from robotctl.silhouette import signed_distance
 from robotctl.state import ObjectState
 from robotctl.world_model.contact import OUTLINE, Push, Pushed, Shapes, turn
 
@@ -103,10 +103,10 @@ def plan_push(
 def _push(row: np.ndarray, kind: ObjectKind, pushed: Pushed) -> Push:
     """The push of (direction, offset, skew, way after the touch), begun APPROACH before the hand touches."""
     direction, offset, skew, way = row
-    shape = silhouette(kind.urdf)
+    shape = pushed.shape
     heading = direction + skew
     outline = turn(np.array(heading), OUTLINE * pushed.half)
-    aside = shape.centroid + offset * np.array([-np.sin(direction), np.cos(direction)])
+    aside = shape.center + offset * np.array([-np.sin(direction), np.cos(direction)])
     along = np.array([np.cos(direction), np.sin(direction)])
     low, high = 0.0, kind.radius + 0.1  # behind the centroid; farther away the gap only grows
     for _ in range(12):

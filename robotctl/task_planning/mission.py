@@ -19,6 +19,7 @@ from robotctl.task_planning.goals import Goal, arrangement
 from robotctl.task_planning.search import Experience, SkillStep, TaskPlan, plan_task
 
 ATTEMPTS = 4  # a skill on one object that failed this often is given up
+PUSHES = 8  # an object that was pushed this often is not pushed again
 REST = 0.6  # the world may settle this long before the task counts as done [s]
 
 
@@ -98,10 +99,9 @@ class Mission:
 
     def _choose(self, state: State) -> None:
         """Plans from here and starts the first skill, unless the foreseen outcome is bad."""
-        picks, pushes = (
-            frozenset(name for (tried, name), count in self._failures.items() if tried == skill and count >= ATTEMPTS)
-            for skill in ("pick", "push")
-        )
+        picks = frozenset(name for (skill, name), n in self._failures.items() if skill == "pick" and n >= ATTEMPTS)
+        pushed = Counter(attempt.step.object for attempt in self.attempts if attempt.step.skill == "push")
+        pushes = frozenset(name for name, n in pushed.items() if n >= PUSHES)
         experience = Experience(picks, frozenset(self._blocked), pushes, tuple(self._bad_spots))
         self.plan = plan_task(state, self.goals, self.context, experience)
         self.appraisal = appraise(self.plan, ATTEMPTS)

@@ -97,8 +97,8 @@ def fit_contact(
     scale = jnp.asarray(SCALE, jnp.float32)
 
     def objective(network: Any, which: Any, hand: Any, thing: Any, before: Any) -> Any:
-        """Mean distance of the rolled out object from the true one, its turn counted at the radius of gyration."""
-        gyration = shapes.gyration[which]
+        """Mean distance of the rolled out object from the true one, its turn counted at its support radius."""
+        support = shapes.support[which]
 
         def step(carry: Any, hands: Any) -> Any:
             pose, moved, now = carry
@@ -107,7 +107,7 @@ def fit_contact(
 
         _, path = jax.lax.scan(step, (thing[:, 0], before, hand[:, 0]), jnp.swapaxes(hand[:, 1:], 0, 1))
         error = path - jnp.swapaxes(thing[:, 1:], 0, 1)
-        size = jnp.sum(error[..., :2] ** 2, axis=-1) + (error[..., 2] * gyration) ** 2
+        size = jnp.sum(error[..., :2] ** 2, axis=-1) + (error[..., 2] * support) ** 2
         return 1e3 * jnp.mean(jnp.sqrt(size + ROBUST**2) - ROBUST)
 
     network = fit_objective(

@@ -10,7 +10,7 @@ from robotctl.geometry import matrix_from_quaternion
 from robotctl.perception import Estimator
 from robotctl.robot import Q_MAX, Q_MIN, tcp_jacobian, tcp_pose
 from robotctl.scene import Box, Furniture, Item, ObjectKind, Scene
-from robotctl.silhouette import signed_distance, silhouette
+from robotctl.silhouette import signed_distance
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.state import TICK
 from robotctl.world_model.contact import OUTLINE, REST, STEP, Push, Pushed, turn
@@ -47,13 +47,13 @@ class PushTrace:
 
 def random_push(kind: ObjectKind, generator: np.random.Generator) -> Push:
     """A push from anywhere around the object in any direction: most of them miss it."""
-    pushed, shape = Pushed.of(kind), silhouette(kind.urdf)
+    pushed = Pushed.of(kind)
     while True:
         angle, heading = generator.uniform(-np.pi, np.pi, 2)
         away = generator.uniform(0.02, kind.radius + START + float(pushed.half.max()))
         start = away * np.array([np.cos(angle), np.sin(angle)])
         outline = start + turn(np.array(heading), OUTLINE * pushed.half)
-        gap = float(signed_distance(shape.polygon, outline).min())
+        gap = float(signed_distance(pushed.shape.polygon, outline).min())
         if 0.004 < gap < START:
             break
     direction = heading + generator.uniform(-SKEW, SKEW) + (np.pi if generator.uniform() < 0.5 else 0.0)

@@ -16,7 +16,7 @@ import numpy as np
 
 from robotctl.geometry import namespace
 from robotctl.scene import ObjectKind
-from robotctl.silhouette import CELL, CELLS, REACH, silhouette
+from robotctl.silhouette import CELL, CELLS, REACH, Silhouette, silhouette
 from robotctl.world_model.ensemble import Ensemble
 
 STEP = 0.1  # [s]
@@ -24,9 +24,8 @@ STEPS = 30  # steps that the bounds are known for: 3 s
 INPUTS = 28
 OUTPUTS = 3
 NEAR = 0.03  # a hand farther than this does not move a resting object [m]
-RESTS = 2e-4  # an object that moved less than this in a step rests [m, and rad x radius of gyration]
+RESTS = 2e-4  # an object that moved less than this in a step rests [m, and rad x support radius]
 SOFT = 0.0015  # over which distance several points of the hand count as touching at once [m]
-PRESSURE = 0.89  # (radius of the limit surface / radius of gyration)^2 of evenly loaded discs: (2/3)^2 / (1/2)
 LARGEST = 6.0  # outputs of the network are clamped to this many scales
 UNSEEN = "*"  # stands for every kind that the fit has not seen
 UNCALIBRATED = 0.05  # bound of a model that was not calibrated [m]
@@ -34,6 +33,7 @@ COVERAGE = 0.9  # how often the bounds hold a moving object
 TIP = (0.009, 0.014)  # half sizes of the closed fingers' ends: along the push, and across [m]
 FINGERS = (0.0095, 0.021)  # and of the fingers above them, which is what tall things meet [m]
 TIP_LENGTH = 0.018  # [m]
+FINGER_FRICTION = 1.0  # times an object's own coefficient
 OVERLAP = 0.035  # how far below an object's top the finger tips go; the hand's body stays above it [m]
 ACCELERATION = 0.5  # of the hand at both ends of a push [m/s^2]
 REST = 0.6  # what slides on comes to rest within [s]
@@ -53,18 +53,16 @@ MIRRORED = np.array([1.0, -1.0, -1.0])
 class Pushed:
     """What a push meets of one object kind."""
 
-    distance: np.ndarray  # (CELLS, CELLS) signed distance to its silhouette [m]
-    centroid: np.ndarray  # (2,) in the body frame [m]
-    gyration: float  # [m]
+    shape: Silhouette  # of what of it is higher than the finger tips
     half: np.ndarray  # (2,) half sizes of what of the hand touches it [m]
     tip: float  # height of the finger tips above the table [m]
+    grip: float  # Coulomb coefficient between the fingers and the object
 
     @classmethod
     def of(cls, kind: ObjectKind) -> Pushed:
-        shape = silhouette(kind.urdf)
         tip = max(kind.height - OVERLAP, FLOOR)
         half = FINGERS if kind.height - tip > TIP_LENGTH + 0.004 else TIP
-        return cls(shape.distance, shape.centroid, shape.gyration, np.array(half), tip)
+        return cls(silhouette(kind.urdf, tip), np.array(half), tip, FINGER_FRICTION * kind.friction)
 
 
 @dataclass(frozen=True)
@@ -72,19 +70,21 @@ class Shapes:
     """Several kinds, stacked, so that a batch may hold different ones."""
 
     corners: Any  # (K, (CELLS - 1)^2, 4) signed distance at the four corners of every cell: one look-up for all [m]
-    centroid: Any  # (K, 2)
-    gyration: Any  # (K,)
+    center: Any  # (K, 2) of mass
+    support: Any  # (K,)
     half: Any  # (K, 2)
+    grip: Any  # (K,) Coulomb coefficient between the fingers and the object
 
     @classmethod
     def of(cls, kinds: Sequence[Pushed]) -> Shapes:
-        d = np.array([k.distance for k in kinds])
+        d = np.array([k.shape.distance for k in kinds])
         corners = np.stack([d[:, :-1, :-1], d[:, 1:, :-1], d[:, :-1, 1:], d[:, 1:, 1:]], axis=-1)
         return cls(
             corners.reshape(len(kinds), -1, 4),
-            np.array([k.centroid for k in kinds]),
-            np.array([k.gyration for k in kinds]),
+            np.array([k.shape.center for k in kinds]),
+            np.array([k.shape.support for k in kinds]),
             np.array([k.half for k in kinds]),
+            np.array([k.grip for k in kinds]),
         )
 
 
@@ -117,8 +117,8 @@ class Touch:
     gap: Any  # (n, 16) signed distance of the points of the hand's outline [m]
     depth: Any  # (n,) how deep the hand would be in the object [m]
     normal: Any  # (n, 2) from the object towards the hand
-    arm: Any  # (n,) moment arm of a push along -normal about the centroid [m]
-    center: Any  # (n, 2) the object's centroid [m]
+    lever: Any  # (n, 2) from the object's centre of mass to the contact [m]
+    center: Any  # (n, 2) the object's centre of mass [m]
 
 
 def touch(shapes: Shapes, which: Any, thing: Any, hand: Any) -> Touch:
@@ -134,22 +134,39 @@ def touch(shapes: Shapes, which: Any, thing: Any, hand: Any) -> Touch:
     at = xp.sum(weight[..., None] * outline, axis=1)
     normal = turn(-turned, xp.sum(weight[..., None] * gradient, axis=1))
     normal = normal / xp.sqrt(xp.sum(normal**2, axis=1, keepdims=True) + 1e-9)
-    center = turn(-hand[:, 2], thing[:, :2] - hand[:, :2]) + turn(-turned, shapes.centroid[which])
+    center = turn(-hand[:, 2], thing[:, :2] - hand[:, :2]) + turn(-turned, shapes.center[which])
     lever = at - center
-    arm = lever[:, 1] * normal[:, 0] - lever[:, 0] * normal[:, 1]  # lever x (-normal)
-    return Touch(gap, xp.maximum(-least, 0.0), normal, arm, center)
+    return Touch(gap, xp.maximum(-least, 0.0), normal, lever, center)
 
 
-def quasi_static(shapes: Shapes, which: Any, met: Touch) -> Any:
-    """Motion of the centroid, in the hand's frame, and turn (n, 3) that just make way for a frictionless hand.
+def quasi_static(shapes: Shapes, which: Any, met: Touch, stroke: Any) -> Any:
+    """Motion of the centre of mass and turn (n, 3) that make way for a hand that went `stroke` (n, 2), in its frame.
 
-    Ellipsoidal limit surface (Goyal, Ruina, Papadopoulos 1991; Lynch and Mason 1996, eq. 3-5): the twist is parallel
-    to (force, torque / c^2), and its speed at the contact along the normal is that of the hand.
+    Ellipsoidal limit surface (Goyal, Ruina, Papadopoulos 1991): the twist (v, w) is parallel to (f, r x f / c^2). While
+    the contact sticks it moves with the hand (Lynch and Mason 1996, eq. 5-7); where that would need a force outside
+    the friction cone, the force lies on the cone's edge and only the normal speeds agree.
     """
     xp = namespace(met.depth)
-    c2 = PRESSURE * shapes.gyration[which] ** 2
-    along = met.depth / (1.0 + met.arm**2 / c2)
-    return xp.concatenate([-met.normal * along[:, None], (along * met.arm / c2)[:, None]], axis=1)
+    c2 = (shapes.support[which] ** 2)[:, None]
+    into, side = -met.normal, xp.stack([-met.normal[:, 1], met.normal[:, 0]], axis=1)
+    forward = xp.maximum(xp.sum(stroke * into, axis=1), 1e-6)
+    share = xp.minimum(met.depth / forward, 1.0)  # of the stroke, spent in contact
+    aside = xp.sum(stroke * side, axis=1) * share
+    wanted = into * met.depth[:, None] + side * aside[:, None]
+    across = xp.stack([-met.lever[:, 1], met.lever[:, 0]], axis=1)  # z x r
+    sticks = wanted - across * (
+        xp.sum(across * wanted, axis=1, keepdims=True) / (c2 + xp.sum(across**2, 1, keepdims=True))
+    )
+    normal_force, friction = xp.sum(sticks * into, axis=1), xp.sum(sticks * side, axis=1)
+    limit = shapes.grip[which]
+    edge = into + side * (xp.sign(friction) * limit)[:, None]
+    spin = xp.sum(across * edge, axis=1, keepdims=True)
+    gain = xp.sum(edge * into, axis=1, keepdims=True) + spin * xp.sum(across * into, axis=1, keepdims=True) / c2
+    slips = edge * (met.depth[:, None] / xp.maximum(gain, 0.3))
+    held = xp.abs(friction) <= limit * normal_force
+    motion = xp.where(held[:, None], sticks, slips)
+    motion = xp.where((met.depth > 0.0)[:, None], motion, 0.0)
+    return xp.concatenate([motion, xp.sum(across * motion, axis=1, keepdims=True) / c2], axis=1)
 
 
 def advance(
@@ -157,28 +174,29 @@ def advance(
 ) -> tuple[Any, Any]:
     """One step: the objects' poses and displacements (n, 3) after the hands went from `now` to `then` (n, 3).
 
-    moved: (n, 3) what the objects did in the step before [m, m, rad]. network: inputs (n, INPUTS) -> (n, OUTPUTS).
+    moved: (n, 3) what the objects did in the step before [m, m, rad]. network: (n, INPUTS) -> (n, OUTPUTS).
     """
     xp = namespace(thing)
     # The hand is the same turned by half a turn: it is looked at with the object in front of it.
     ahead = turn(-then[:, 2], thing[:, :2] - then[:, :2])[:, 0]
     then = xp.concatenate([then[:, :2], (then[:, 2] + xp.where(ahead < 0.0, np.pi, 0.0))[:, None]], axis=1)
     met = touch(shapes, which, thing, then)
-    guess = quasi_static(shapes, which, met)
-    gyration = shapes.gyration[which][:, None]
+    support = shapes.support[which][:, None]
     stroke = turn(-then[:, 2], then[:, :2] - now[:, :2])
+    guess = quasi_static(shapes, which, met, stroke)
+    arm = met.lever[:, 1] * met.normal[:, 0] - met.lever[:, 0] * met.normal[:, 1]  # of a push along -normal
     sliding = turn(-then[:, 2], moved[:, :2])
     inputs = xp.concatenate(
         [
             xp.clip(met.gap / 0.02, -1.0, 1.5),
             (met.depth / 0.01)[:, None],
             met.normal,
-            met.arm[:, None] / gyration,
+            arm[:, None] / support,
             met.center / 0.1,
             stroke / 0.02,
             sliding / 0.02,
-            moved[:, 2:] * gyration / 0.02,
-            gyration / 0.05,
+            moved[:, 2:] * support / 0.02,
+            support / 0.05,
         ],
         axis=1,
     )
@@ -189,12 +207,12 @@ def advance(
     out = 0.5 * (both[:n] + both[n:] * xp.asarray(MIRRORED, inputs.dtype))
     out = xp.clip(out, -LARGEST, LARGEST) * scale
     pushed = xp.min(met.gap, axis=1) < NEAR
-    going = xp.sum(moved[:, :2] ** 2, axis=1) + (moved[:, 2] * gyration[:, 0]) ** 2 > RESTS**2
+    going = xp.sum(moved[:, :2] ** 2, axis=1) + (moved[:, 2] * support[:, 0]) ** 2 > RESTS**2
     change = xp.where(
-        (pushed | going)[:, None], guess + out / xp.concatenate([gyration**0, gyration**0, gyration], 1), 0.0
+        (pushed | going)[:, None], guess + out / xp.concatenate([support**0, support**0, support], 1), 0.0
     )
-    # The centroid moves and the body turns about it; the body frame's origin follows.
-    lever = turn(thing[:, 2], shapes.centroid[which])
+    # The centre of mass moves and the body turns about it; the body frame's origin follows.
+    lever = turn(thing[:, 2], shapes.center[which])
     shift = turn(then[:, 2], change[:, :2]) + lever - turn(change[:, 2], lever)
     step = xp.concatenate([shift, change[:, 2:]], axis=1)
     return thing + step, step
@@ -247,7 +265,7 @@ class Push:
 class ContactModel:
     """The learned motion of pushed objects."""
 
-    scale: np.ndarray  # (3,) of the network's outputs [m, m, m: rad x radius of gyration]
+    scale: np.ndarray  # (3,) of the network's outputs [m, m, m: rad x support radius]
     network: Ensemble | None  # INPUTS -> OUTPUTS; None: the quasi-static guess alone
     bound: dict[str, np.ndarray] = field(default_factory=dict)  # kind -> (STEPS+1,) radius that holds the object [m]
 
