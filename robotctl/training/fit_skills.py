@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from robotctl.world_model.calibration import auroc, brier, reliability
+from robotctl.world_model.calibration import (
+    auroc,
+    brier,
+    calibration_error_by_chance,
+    expected_calibration_error,
+    reliability,
+)
 from robotctl.world_model.ensemble import Ensemble
 from robotctl.world_model.skill_outcome import PRIOR, SkillAttempt, SkillModel, SkillOutcomeModel, of_skill
 
@@ -52,7 +59,8 @@ def _describe(attempts: Sequence[SkillAttempt]) -> SkillModel:
     raw = np.array([[a.features.get(name, np.nan) for name in features] for a in attempts], float)
     raw = raw.reshape(len(attempts), len(features))
     known = np.isfinite(raw)
-    center = np.where(known, raw, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    # The median: what a caller does not say is taken as usual, and the usual placement is a careful one.
+    center = np.array([np.median(raw[row, i]) if np.any(row) else 0.0 for i, row in enumerate(known.T)])
     spread = np.sqrt(np.where(known, (raw - center) ** 2, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
     share = [float(np.mean([a.kind == kind for a in attempts])) for kind in kinds]
     by_kind = {kind: [a for a in attempts if a.kind == kind] for kind in kinds}
@@ -96,43 +104,75 @@ def _logistic(out: Any, target: Any) -> Any:
     return jnp.mean(jnp.logaddexp(0.0, out[:, 0]) - target * out[:, 0])
 
 
+@dataclass(frozen=True)
+class _Predicted:
+    """N attempts as models that did not see them predict them."""
+
+    attempts: list[SkillAttempt]
+    learned: np.ndarray  # (N,) probability of success
+    base_rate: np.ndarray  # (N,) share of all attempts of the skill that succeeded
+    rate_by_kind: np.ndarray  # (N,) share of those of the kind
+
+    @property
+    def outcome(self) -> np.ndarray:
+        return np.array([a.success for a in self.attempts], float)
+
+
+def _cross_validate(tried: list[SkillAttempt], seed: int) -> _Predicted:
+    """Every attempt of one skill predicted by a model fitted on the other folds."""
+    fold = np.random.default_rng([seed, 1]).permutation(len(tried)) % FOLDS
+    learned, base, kind_base = (np.full(len(tried), np.nan) for _ in range(3))
+    for k in range(FOLDS):
+        seen = [a for a, f in zip(tried, fold, strict=True) if f != k]
+        if not seen:
+            continue
+        model = fit_skill(seen, seed)
+        counts = _describe(seen)
+        rate = (sum(a.success for a in seen) + PRIOR[0]) / (len(seen) + sum(PRIOR))
+        for i in np.flatnonzero(fold == k):
+            learned[i] = model.probability(tried[i].kind, tried[i].features)
+            kind_base[i] = counts.probability(tried[i].kind, {})
+            base[i] = rate
+    known = np.isfinite(learned)
+    kept = [a for a, good in zip(tried, known, strict=True) if good]
+    return _Predicted(kept, learned[known], base[known], kind_base[known])
+
+
 def evaluate_skills(attempts: Sequence[SkillAttempt], seed: int) -> list[dict[str, Any]]:
-    """Brier score of attempts that a model did not see, against the base rate of those it saw, for every skill."""
-    parts = []
-    for name in sorted({a.skill for a in attempts}):
-        tried = of_skill(attempts, name)
-        fold = np.random.default_rng([seed, 1]).permutation(len(tried)) % FOLDS
-        predicted, base, kind_base = (np.full(len(tried), np.nan) for _ in range(3))
-        for k in range(FOLDS):
-            seen = [a for a, f in zip(tried, fold, strict=True) if f != k]
-            if not seen:
-                continue
-            model = fit_skill(seen, seed)
-            counts = _describe(seen)
-            rate = (sum(a.success for a in seen) + PRIOR[0]) / (len(seen) + sum(PRIOR))
-            for i in np.flatnonzero(fold == k):
-                predicted[i] = model.probability(tried[i].kind, tried[i].features)
-                kind_base[i] = counts.probability(tried[i].kind, {})
-                base[i] = rate
-        known = np.isfinite(predicted)
-        outcome = np.array([a.success for a in tried], float)[known]
-        parts.append(
-            {
-                "name": f"skill_outcome.{name}",
-                "unit": "Brier score",
-                "error": round(brier(predicted[known], outcome), 4),
-                "baselines": {
-                    "base_rate": round(brier(base[known], outcome), 4),
-                    "rate_by_kind": round(brier(kind_base[known], outcome), 4),
-                },
-                "auroc": round(auroc(predicted[known], outcome), 4) if 0.0 < outcome.mean() < 1.0 else None,
-                "reliability": reliability(predicted[known], outcome),
-                "success_rate": round(float(outcome.mean()), 4),
-                "success_by_kind": {
-                    kind: [int(sum(a.success for a in tried if a.kind == kind)), sum(a.kind == kind for a in tried)]
-                    for kind in sorted({a.kind for a in tried})
-                },
-                "n": int(known.sum()),
-            }
+    """How well attempts that a model did not see are predicted, against their base rate: every skill, and all."""
+    names = sorted({a.skill for a in attempts})
+    predicted = {name: _cross_validate(of_skill(attempts, name), seed) for name in names}
+    parts = [_score(name, predicted[name], seed) for name in names]
+    if len(names) > 1:
+        every = list(predicted.values())
+        pooled = _Predicted(
+            [a for p in every for a in p.attempts],
+            *(np.concatenate([getattr(p, field) for p in every]) for field in ("learned", "base_rate", "rate_by_kind")),
         )
+        parts.append(_score("all", pooled, seed))
     return parts
+
+
+def _score(name: str, predicted: _Predicted, seed: int) -> dict[str, Any]:
+    outcome, tried = predicted.outcome, predicted.attempts
+    error, base = brier(predicted.learned, outcome), brier(predicted.base_rate, outcome)
+    return {
+        "name": f"skill_outcome.{name}",
+        "unit": "Brier score",
+        "error": round(error, 4),
+        "baselines": {
+            "base_rate": round(base, 4),
+            "rate_by_kind": round(brier(predicted.rate_by_kind, outcome), 4),
+        },
+        "below_base_rate": round(1.0 - error / base, 4) if base > 0.0 else None,
+        "auroc": round(auroc(predicted.learned, outcome), 4) if 0.0 < outcome.mean() < 1.0 else None,
+        "calibration_error": round(expected_calibration_error(predicted.learned, outcome), 4),
+        "calibration_error_by_chance": round(calibration_error_by_chance(predicted.learned, seed), 4),
+        "reliability": reliability(predicted.learned, outcome),
+        "success_rate": round(float(outcome.mean()), 4),
+        "success_by_kind": {
+            kind: [int(sum(a.success for a in tried if a.kind == kind)), sum(a.kind == kind for a in tried)]
+            for kind in sorted({a.kind for a in tried})
+        },
+        "n": len(tried),
+    }
