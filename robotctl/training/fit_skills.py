@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,24 @@ from robotctl.world_model.calibration import (
     auroc,
     brier,
     calibration_error_by_chance,
+    conformal_quantile,
     expected_calibration_error,
     reliability,
 )
 from robotctl.world_model.ensemble import Ensemble
-from robotctl.world_model.skill_outcome import PRIOR, SkillAttempt, SkillModel, SkillOutcomeModel, of_skill
+from robotctl.world_model.skill_outcome import (
+    LEAST_DISPLACEMENT,
+    PRIOR,
+    SkillAttempt,
+    SkillModel,
+    SkillOutcomeModel,
+    of_skill,
+)
 
 ENOUGH = 40  # attempts before features are looked at
 BOTH = 6  # of these, successes and failures at least
 FOLDS = 4
+TOLD = 0.9  # quantile of the placement error that is predicted
 WIDTH = 12
 STEPS = 600
 TEMPERATURES = np.geomspace(0.5, 8.0, 41)
@@ -34,7 +43,7 @@ def fit_skills(attempts: Sequence[SkillAttempt], seed: int) -> SkillOutcomeModel
 
 def fit_skill(attempts: Sequence[SkillAttempt], seed: int) -> SkillModel:
     """The model of one skill; its logits are tempered so that attempts left out of the fit are predicted honestly."""
-    model = _describe(attempts)
+    model = _with_displacement(_describe(attempts), attempts, seed)
     outcome = np.array([a.success for a in attempts], float)
     if len(attempts) < ENOUGH or min(outcome.sum(), (1 - outcome).sum()) < BOTH:
         return model
@@ -45,10 +54,7 @@ def fit_skill(attempts: Sequence[SkillAttempt], seed: int) -> SkillModel:
         network = _train(x[fold != k], outcome[fold != k], seed)
         logits[fold == k] = network(x[fold == k].astype(np.float32))[..., 0].mean(axis=0)
     loss = [float(np.mean(np.logaddexp(0.0, logits / t) - outcome * logits / t)) for t in TEMPERATURES]
-    return SkillModel(
-        model.names, model.center, model.spread, _train(x, outcome, seed), float(TEMPERATURES[np.argmin(loss)]),
-        model.counts, model.durations, model.displacements,
-    )  # fmt: skip
+    return replace(model, network=_train(x, outcome, seed), temperature=float(TEMPERATURES[np.argmin(loss)]))
 
 
 def _describe(attempts: Sequence[SkillAttempt]) -> SkillModel:
@@ -88,6 +94,51 @@ def _inputs(model: SkillModel, attempts: Sequence[SkillAttempt]) -> np.ndarray:
     return np.clip((x - model.center) / model.spread, -4.0, 4.0)
 
 
+def _with_displacement(model: SkillModel, attempts: Sequence[SkillAttempt], seed: int) -> SkillModel:
+    """The model with its placement error told from the features, if that predicts left-out attempts better."""
+    good = [a for a in attempts if a.success and np.isfinite(a.displacement)]
+    if len(good) < ENOUGH or max(a.displacement for a in good) <= LEAST_DISPLACEMENT:
+        return model
+    x = np.column_stack([_inputs(model, good), np.ones(len(good))])
+    kinds = np.array([name.startswith("kind=") for name in model.names] + [True])
+    y = np.log(np.maximum([a.displacement for a in good], LEAST_DISPLACEMENT))
+    fold = np.random.default_rng([seed, 2]).permutation(len(y)) % FOLDS
+    above = {}  # by how much the left-out errors exceed what is predicted
+    for name, columns in (("features", np.ones(len(kinds), bool)), ("kind", kinds)):
+        above[name] = np.empty(len(y))
+        for k in range(FOLDS):
+            weights = quantile_regression(x[fold != k][:, columns], y[fold != k], TOLD)
+            above[name][fold == k] = y[fold == k] - x[fold == k][:, columns] @ weights
+    if pinball(above["features"], TOLD).sum() >= pinball(above["kind"], TOLD).sum():
+        return model
+    weights = quantile_regression(x, y, TOLD)
+    # Conformalised quantile regression (Romano et al. 2019), with the folds' errors for those of a calibration set.
+    weights[-1] += float(conformal_quantile(above["features"], TOLD))
+    return replace(
+        model, displacement_weights=weights, displacement_range=(float(np.exp(y.min())), float(np.exp(y.max())))
+    )
+
+
+def pinball(error: np.ndarray, level: float) -> np.ndarray:
+    """Loss of quantile predictions that the truth exceeds by `error`; Koenker and Bassett 1978, any shape."""
+    return np.asarray(np.maximum(level * error, (level - 1.0) * error))
+
+
+def quantile_regression(x: np.ndarray, y: np.ndarray, level: float, ridge: float = 0.01) -> np.ndarray:
+    """Weights (F,) of the linear `level` quantile of y (n,) given x (n, F), by iteratively reweighted least squares.
+
+    ridge: penalty on all weights but the last, which is the constant's, in units of n.
+    """
+    penalty = ridge * len(x) * np.diag([*np.ones(x.shape[1] - 1), 0.0])
+    weights = np.zeros(x.shape[1])
+    weights[-1] = np.quantile(y, level)
+    for _ in range(60):
+        error = y - x @ weights
+        share = np.where(error > 0.0, level, 1.0 - level) / np.maximum(np.abs(error), 0.02)
+        weights = np.linalg.solve((x * share[:, None]).T @ x + penalty, (x * share[:, None]).T @ y)
+    return weights
+
+
 def _train(x: np.ndarray, outcome: np.ndarray, seed: int) -> Ensemble:
     from robotctl.training.jax_fit import fit_ensemble
 
@@ -112,6 +163,8 @@ class _Predicted:
     learned: np.ndarray  # (N,) probability of success
     base_rate: np.ndarray  # (N,) share of all attempts of the skill that succeeded
     rate_by_kind: np.ndarray  # (N,) share of those of the kind
+    displacement: np.ndarray  # (N,) error that nine of ten successes stay below [m]
+    displacement_by_kind: np.ndarray  # (N,) the same from the kind alone [m]
 
     @property
     def outcome(self) -> np.ndarray:
@@ -121,7 +174,7 @@ class _Predicted:
 def _cross_validate(tried: list[SkillAttempt], seed: int) -> _Predicted:
     """Every attempt of one skill predicted by a model fitted on the other folds."""
     fold = np.random.default_rng([seed, 1]).permutation(len(tried)) % FOLDS
-    learned, base, kind_base = (np.full(len(tried), np.nan) for _ in range(3))
+    learned, base, kind_base, away, kind_away = (np.full(len(tried), np.nan) for _ in range(5))
     for k in range(FOLDS):
         seen = [a for a, f in zip(tried, fold, strict=True) if f != k]
         if not seen:
@@ -133,9 +186,11 @@ def _cross_validate(tried: list[SkillAttempt], seed: int) -> _Predicted:
             learned[i] = model.probability(tried[i].kind, tried[i].features)
             kind_base[i] = counts.probability(tried[i].kind, {})
             base[i] = rate
+            away[i] = model.displacement(tried[i].kind, tried[i].features)
+            kind_away[i] = counts.displacement(tried[i].kind, {})
     known = np.isfinite(learned)
     kept = [a for a, good in zip(tried, known, strict=True) if good]
-    return _Predicted(kept, learned[known], base[known], kind_base[known])
+    return _Predicted(kept, *(column[known] for column in (learned, base, kind_base, away, kind_away)))
 
 
 def evaluate_skills(attempts: Sequence[SkillAttempt], seed: int) -> list[dict[str, Any]]:
@@ -147,7 +202,7 @@ def evaluate_skills(attempts: Sequence[SkillAttempt], seed: int) -> list[dict[st
         every = list(predicted.values())
         pooled = _Predicted(
             [a for p in every for a in p.attempts],
-            *(np.concatenate([getattr(p, field) for p in every]) for field in ("learned", "base_rate", "rate_by_kind")),
+            *(np.concatenate([getattr(p, f.name) for p in every]) for f in fields(_Predicted)[1:]),
         )
         parts.append(_score("all", pooled, seed))
     return parts
@@ -174,5 +229,25 @@ def _score(name: str, predicted: _Predicted, seed: int) -> dict[str, Any]:
             kind: [int(sum(a.success for a in tried if a.kind == kind)), sum(a.kind == kind for a in tried)]
             for kind in sorted({a.kind for a in tried})
         },
+        "displacement": _score_displacement(predicted) if name == "place" else None,
         "n": len(tried),
+    }
+
+
+def _score_displacement(predicted: _Predicted) -> dict[str, Any] | None:
+    """How often successes stay below the predicted placement error, and what predicting the kind's alone costs."""
+    good = np.array([a.success and np.isfinite(a.displacement) for a in predicted.attempts], bool)
+    if not np.any(good):
+        return None
+    true = np.log(np.maximum([a.displacement for a in predicted.attempts], LEAST_DISPLACEMENT))[good]
+    learned, kind = np.log(predicted.displacement[good]), np.log(predicted.displacement_by_kind[good])
+    return {
+        "nominal": TOLD,
+        "below": round(float(np.mean(true <= learned)), 4),
+        "below_by_kind": round(float(np.mean(true <= kind)), 4),
+        "pinball_log": round(float(pinball(true - learned, TOLD).mean()), 4),
+        "pinball_log_by_kind": round(float(pinball(true - kind, TOLD).mean()), 4),
+        "mean_mm": round(float(1e3 * np.exp(learned).mean()), 2),
+        "mean_mm_by_kind": round(float(1e3 * np.exp(kind).mean()), 2),
+        "n": int(good.sum()),
     }
