@@ -19,17 +19,20 @@ import numpy as np
 from robotctl.body import INDEX, KEYPOINT_PART, KEYPOINTS
 from robotctl.errors import MissingPartError
 from robotctl.geometry import rotation_z
-from robotctl.simulation.mocap import JOINTS, forward, hinge
+from robotctl.scene import Sensors
+from robotctl.simulation.mocap import JOINTS, blend, forward, hinge
 from robotctl.simulation.walk_path import minimum_jerk
+from robotctl.training.people_data import Windows, together, watch
 
 # Every recording but the walk, which the people of the generator already share.
 CLIPS = (
     "backflip", "cartwheel", "crawl", "dance_a", "dance_b", "getup_facedown", "getup_faceup", "jump", "kick", "punch",
     "roll", "run", "spin", "spinkick",
 )  # fmt: skip
-UPRIGHT = ("dance_a", "dance_b", "jump", "kick", "punch", "run", "spin")  # what someone in a kitchen might do, slowly
 RATE = 60.0  # of the stored keypoints [Hz]
-RETURN = 0.8  # time of the transition back to the first pose [s]
+RETURN = 0.8  # time of the transition back to the first pose, at least [s]
+RETURN_SPEED = 1.2  # of the fastest keypoint on the way, at most [m/s]
+LAPS = 512  # of a clip that are laid out: ten minutes and more
 SEAM = 0.05  # a clip whose end is this near to its beginning needs no transition [m]
 _OTHER_SIDE = {"right": "left", "left": "right"}
 
@@ -81,11 +84,13 @@ def read_clip(name: str) -> Clip:
             column += 4
     rotations /= np.linalg.norm(rotations, axis=-1, keepdims=True)
     root = frames[:, 1:4] @ np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # y up -> z up
-    raw = forward(rotations) + root[:, None]
     stamps = np.concatenate([[0.0], np.cumsum(frames[:-1, 0])])
     even = np.arange(0.0, stamps[-1] + 1e-9, 1.0 / RATE)
-    flat = raw.reshape(len(raw), -1)
-    keypoints = np.stack([np.interp(even, stamps, column) for column in flat.T], axis=1).reshape(len(even), -1, 3)
+    # Between the frames the rotations are blended, not the keypoints: some clips have but 16 frames a second.
+    i = np.clip(np.searchsorted(stamps, even, side="right") - 1, 0, len(stamps) - 2)
+    share = (even - stamps[i]) / (stamps[i + 1] - stamps[i])
+    joined = blend(rotations[i], rotations[i + 1], np.broadcast_to(share[:, None], (len(even), len(JOINTS))))
+    keypoints = forward(joined) + (root[i] + share[:, None] * (root[i + 1] - root[i]))[:, None]
     heading = facing(keypoints)
     keypoints = (keypoints - [*keypoints[0, INDEX["pelvis"], :2], 0.0]) @ rotation_z(heading[0])
     speed = np.linalg.norm(np.diff(keypoints, axis=0), axis=-1) * RATE
@@ -101,14 +106,16 @@ class RecordedPerson:
 
     def __init__(self, clip: str, slower: float, mirrored: bool = False, phase: float = 0.0) -> None:
         self.name = "someone"
-        recording = read_clip(clip)
-        lap, self._turn, self._shift = _lap(recording, slower)
+        lap, turn, shift = _lap(read_clip(clip), slower)
         if mirrored:
             lap = lap[:, MIRRORED] * [1.0, -1.0, 1.0]
-            self._turn, self._shift = -self._turn, self._shift * [1.0, -1.0, 1.0]
+            turn, shift = -turn, shift * [1.0, -1.0, 1.0]
         self._keypoints = lap
         self._rate = RATE / slower
         self._phase = phase * len(lap)
+        # Every lap begins where and whichever way the last one ended.
+        self._turns = np.stack([rotation_z(k * turn) for k in range(LAPS)])
+        self._begins = np.concatenate([np.zeros((1, 3)), np.cumsum(self._turns @ shift, axis=0)])
 
     def keypoints(self, time: float) -> np.ndarray:
         """Every keypoint at `time` [s] of the episode, (J, 3) world [m]."""
@@ -117,12 +124,8 @@ class RecordedPerson:
         return (1.0 - (x - sample)) * self._sample(sample) + (x - sample) * self._sample(sample + 1)
 
     def _sample(self, i: int) -> np.ndarray:
-        """Sample i of the endless repetition: every lap begins where and whichever way the last one ended."""
         lap, at = divmod(i, len(self._keypoints))
-        begin = np.zeros(3)
-        for k in range(lap):
-            begin = begin + rotation_z(k * self._turn) @ self._shift
-        return self._keypoints[at] @ rotation_z(lap * self._turn).T + begin
+        return np.asarray(self._keypoints[at] @ self._turns[lap].T + self._begins[lap])
 
 
 def _lap(clip: Clip, slower: float) -> tuple[np.ndarray, float, np.ndarray]:
@@ -131,13 +134,38 @@ def _lap(clip: Clip, slower: float) -> tuple[np.ndarray, float, np.ndarray]:
     turn = float(clip.heading[-1])
     shift = last[INDEX["pelvis"]] * [1.0, 1.0, 0.0]
     again = first @ rotation_z(turn).T + shift
-    if np.linalg.norm(again - last, axis=-1).max() < SEAM:
+    away = float(np.linalg.norm(again - last, axis=-1).max())
+    if away < SEAM:
         return clip.keypoints[:-1], turn, shift
-    # As long as the rest: a stretched clip has the same transition, in its own time.
-    back = minimum_jerk(np.arange(1, round(RETURN * RATE / slower)) / (RETURN * RATE / slower))[:, None, None]
+    time = max(RETURN, 1.875 * away / RETURN_SPEED)  # a minimum-jerk motion peaks at 1.875 times its mean speed
+    samples = max(2, round(time * RATE / slower))  # the transition takes this time however the clip is stretched
+    back = minimum_jerk(np.arange(1, samples) / samples)[:, None, None]
     return np.concatenate([clip.keypoints, last + back * (again - last)]), turn, shift
 
 
 def slowest(clip: str, speeds: np.ndarray) -> float:
     """How much slower (>= 1) a clip has to be played to keep assumed top speeds (parts,) [m/s]."""
     return max(1.0, float(np.max(read_clip(clip).top_speed / speeds)))
+
+
+def watch_recordings(
+    sensors: Sensors,
+    generator: np.random.Generator,
+    speeds: np.ndarray | None = None,
+    subjects: int = 2,
+    seconds: float = 15.0,
+) -> dict[str, Windows]:
+    """Windows of `subjects` people for every clip, half of them mirrored.
+
+    At the recorded speed, or, with `speeds` (parts,) [m/s] given, slowed down until no body part is faster than that,
+    and by up to 30 % more.
+    """
+    out = {}
+    for clip in CLIPS:
+        parts = []
+        for i in range(subjects):
+            slower = 1.0 if speeds is None else slowest(clip, speeds) * float(generator.uniform(1.0, 1.3))
+            person = RecordedPerson(clip, slower, bool(i % 2), float(generator.uniform()))
+            parts.append(watch(person, sensors, generator, seconds))
+        out[clip] = together(parts)
+    return out
