@@ -1,4 +1,4 @@
-"""Recorded people: whole bodies that move without jumps, strangers to the packaged model, and held out as whole clips."""
+"""Recorded people: rigid bodies that never jump, strangers to the packaged model, held out as whole clips."""
 
 from __future__ import annotations
 

@@ -180,8 +180,21 @@ def coverage(inside: np.ndarray, person: np.ndarray) -> dict[str, Any]:
             "median": round(float(np.median(own)), 4),
             "max": round(float(own.max()), 4),
             "within": round(float(np.mean((own >= low) & (own <= high))), 4),
+            "persistence": _persistence(inside.mean(axis=(1, 2)), person),
         },
     }
+
+
+def _persistence(held: np.ndarray, person: np.ndarray) -> float | None:
+    """Correlation of the coverage in the first half of each person's windows with that in the second, over people.
+
+    Near 0 if people differ by the chance of what they did meanwhile; 1 if some are always harder than others.
+    """
+    halves = [np.array_split(held[person == p], 2) for p in np.unique(person) if np.sum(person == p) > 1]
+    first, second = (np.array([pair[i].mean() for pair in halves]) for i in range(2))
+    if len(halves) < 3 or np.ptp(first) < 1e-9 or np.ptp(second) < 1e-9:
+        return None
+    return round(float(np.corrcoef(first, second)[0, 1]), 4)
 
 
 def evaluate_recordings(model: HumanMotionModel, people: Windows, recordings: Mapping[str, Windows]) -> dict[str, Any]:

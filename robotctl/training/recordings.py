@@ -87,10 +87,10 @@ def read_clip(name: str) -> Clip:
     stamps = np.concatenate([[0.0], np.cumsum(frames[:-1, 0])])
     even = np.arange(0.0, stamps[-1] + 1e-9, 1.0 / RATE)
     # Between the frames the rotations are blended, not the keypoints: some clips have but 16 frames a second.
-    i = np.clip(np.searchsorted(stamps, even, side="right") - 1, 0, len(stamps) - 2)
-    share = (even - stamps[i]) / (stamps[i + 1] - stamps[i])
-    joined = blend(rotations[i], rotations[i + 1], np.broadcast_to(share[:, None], (len(even), len(JOINTS))))
-    keypoints = forward(joined) + (root[i] + share[:, None] * (root[i + 1] - root[i]))[:, None]
+    at = np.clip(np.searchsorted(stamps, even, side="right") - 1, 0, len(stamps) - 2)
+    share = (even - stamps[at]) / (stamps[at + 1] - stamps[at])
+    joined = blend(rotations[at], rotations[at + 1], np.broadcast_to(share[:, None], (len(even), len(JOINTS))))
+    keypoints = forward(joined) + (root[at] + share[:, None] * (root[at + 1] - root[at]))[:, None]
     heading = facing(keypoints)
     keypoints = (keypoints - [*keypoints[0, INDEX["pelvis"], :2], 0.0]) @ rotation_z(heading[0])
     speed = np.linalg.norm(np.diff(keypoints, axis=0), axis=-1) * RATE
