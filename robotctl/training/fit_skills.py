@@ -49,12 +49,46 @@ def fit_skill(attempts: Sequence[SkillAttempt], seed: int) -> SkillModel:
         return model
     x = _inputs(model, attempts)
     fold = np.random.default_rng(seed).permutation(len(x)) % FOLDS
-    logits = np.empty(len(x))
+    linear, deep = np.empty(len(x)), np.empty(len(x))
     for k in range(FOLDS):
-        network = _train(x[fold != k], outcome[fold != k], seed)
-        logits[fold == k] = network(x[fold == k].astype(np.float32))[..., 0].mean(axis=0)
+        seen, left = fold != k, fold == k
+        linear[left] = _with_constant(x[left]) @ logistic_regression(x[seen], outcome[seen])
+        network = _train(x[seen], outcome[seen], seed)
+        deep[left] = network(x[left].astype(np.float32))[..., 0].mean(axis=0)
+    (simple, warm), (rich, hot) = _temper(linear, outcome), _temper(deep, outcome)
+    if simple <= rich:  # a network needs many attempts before it is worth its weights
+        return replace(model, weights=logistic_regression(x, outcome), temperature=warm)
+    return replace(model, network=_train(x, outcome, seed), temperature=hot)
+
+
+def _temper(logits: np.ndarray, outcome: np.ndarray) -> tuple[float, float]:
+    """The least log loss of logits (n,) of left-out attempts divided by a temperature, and that temperature."""
     loss = [float(np.mean(np.logaddexp(0.0, logits / t) - outcome * logits / t)) for t in TEMPERATURES]
-    return replace(model, network=_train(x, outcome, seed), temperature=float(TEMPERATURES[np.argmin(loss)]))
+    return min(loss), float(TEMPERATURES[np.argmin(loss)])
+
+
+def _with_constant(x: np.ndarray) -> np.ndarray:
+    return np.column_stack([x, np.ones(len(x))])
+
+
+def logistic_regression(x: np.ndarray, outcome: np.ndarray, precision: float = 1.0) -> np.ndarray:
+    """Weights (F + 1,), the constant last, of the most probable linear logit of normalised features x (n, F).
+
+    The weights have the prior N(0, 1 / precision), the constant none (but one success and one failure more than
+    seen, to begin with); Newton's method, Bishop 2006, "Pattern recognition and machine learning", section 4.3.3.
+    """
+    rows = _with_constant(x)
+    prior = precision * np.diag([*np.ones(x.shape[1]), 1e-2])
+    weights = np.zeros(rows.shape[1])
+    weights[-1] = np.log((outcome.sum() + 1.0) / (len(outcome) - outcome.sum() + 1.0))
+    for _ in range(50):
+        p = 1.0 / (1.0 + np.exp(-np.clip(rows @ weights, -30.0, 30.0)))
+        gradient = rows.T @ (p - outcome) + prior @ weights
+        step = np.linalg.solve((rows * (p * (1.0 - p))[:, None]).T @ rows + prior, gradient)
+        weights = weights - step * min(1.0, 3.0 / max(float(np.abs(step).max()), 1e-12))  # far steps overshoot
+        if np.abs(step).max() < 1e-8:
+            break
+    return weights
 
 
 def _describe(attempts: Sequence[SkillAttempt]) -> SkillModel:
@@ -99,7 +133,7 @@ def _with_displacement(model: SkillModel, attempts: Sequence[SkillAttempt], seed
     good = [a for a in attempts if a.success and np.isfinite(a.displacement)]
     if len(good) < ENOUGH or max(a.displacement for a in good) <= LEAST_DISPLACEMENT:
         return model
-    x = np.column_stack([_inputs(model, good), np.ones(len(good))])
+    x = _with_constant(_inputs(model, good))
     kinds = np.array([name.startswith("kind=") for name in model.names] + [True])
     y = np.log(np.maximum([a.displacement for a in good], LEAST_DISPLACEMENT))
     fold = np.random.default_rng([seed, 2]).permutation(len(y)) % FOLDS

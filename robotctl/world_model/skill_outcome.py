@@ -47,6 +47,7 @@ class SkillModel:
     counts: dict[str, tuple[int, int]]  # kind -> successes, failures
     durations: dict[str, float]  # kind -> mean time of a successful attempt [s]
     displacements: dict[str, float]  # kind -> 90th percentile of the placement error [m]
+    weights: np.ndarray | None = None  # (F + 1,) linear logit, the constant last; None: the network's, or counted only
     # (F + 1,) linear 90th percentile of the error's logarithm, the constant last, and its range (2,); None while the
     # features do not tell more of it than the kind does
     displacement_weights: np.ndarray | None = None
@@ -66,10 +67,14 @@ class SkillModel:
         if not good + bad:
             good, bad = sum(c[0] for c in self.counts.values()), sum(c[1] for c in self.counts.values())
         rate = (good + PRIOR[0]) / (good + bad + sum(PRIOR))
-        if self.network is None:
+        x = np.clip((self.vector(kind, features) - self.center) / self.spread, -4.0, 4.0)
+        if self.weights is not None:
+            logit = np.atleast_1d(x @ self.weights[:-1] + self.weights[-1])
+        elif self.network is not None:
+            logit = self.network(x[None].astype(np.float32))[:, 0, 0]
+        else:
             return rate
-        x = (self.vector(kind, features) - self.center) / self.spread
-        logit = self.network(np.clip(x, -4.0, 4.0)[None].astype(np.float32))[:, 0, 0] / self.temperature
+        logit = logit / self.temperature
         predicted = float(np.mean(1.0 / (1.0 + np.exp(-logit))))
         n = sum(sum(c) for c in self.counts.values())
         return (n * predicted + sum(PRIOR) * rate) / (n + sum(PRIOR))
@@ -94,7 +99,8 @@ class SkillModel:
             "counts": {kind: list(c) for kind, c in self.counts.items()},
             "durations": self.durations,
             "displacements": self.displacements,
-            "displacement_weights": None if (w := self.displacement_weights) is None else [float(v) for v in w],
+            "weights": _listed(self.weights),
+            "displacement_weights": _listed(self.displacement_weights),
             "displacement_range": list(self.displacement_range),
             "network": self.network is not None,
         }
@@ -143,14 +149,26 @@ def skill_from_notes(notes: Mapping[str, Any], network: Ensemble | None) -> Skil
     counts = {str(k): (int(c[0]), int(c[1])) for k, c in notes["counts"].items()}
     durations = {str(k): float(v) for k, v in notes["durations"].items()}
     displacements = {str(k): float(v) for k, v in notes["displacements"].items()}
-    weights, span = notes.get("displacement_weights"), notes.get("displacement_range", (LEAST_DISPLACEMENT, 1.0))
-    slopes = None if weights is None else np.array(weights, float)
-    if slopes is not None and (slopes.shape != (len(names) + 1,) or not np.all(np.isfinite(slopes))):
-        raise ValueError("the weights of the displacement do not fit the features")
-    least, most = (float(v) for v in span)
+    logit, slopes = (_weights(notes, name, len(names) + 1) for name in ("weights", "displacement_weights"))
+    least, most = (float(v) for v in notes.get("displacement_range", (LEAST_DISPLACEMENT, PRIOR_DISPLACEMENT)))
     return SkillModel(
-        names, center, spread, network, temperature, counts, durations, displacements, slopes, (least, most)
+        names, center, spread, network, temperature, counts, durations, displacements, logit, slopes, (least, most)
     )
+
+
+def _listed(values: np.ndarray | None) -> list[float] | None:
+    return None if values is None else [float(v) for v in values]
+
+
+def _weights(notes: Mapping[str, Any], name: str, count: int) -> np.ndarray | None:
+    """Weights (count,) of the notes, or None where there are none (an older file)."""
+    values = notes.get(name)
+    if values is None:
+        return None
+    out = np.array(values, float)
+    if out.shape != (count,) or not np.all(np.isfinite(out)):
+        raise ValueError(f"'{name}' of a skill does not fit its features")
+    return out
 
 
 # ---- attempts on disk: one JSON object a line ------------------------------------------------------------------
