@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -42,6 +43,10 @@ class Windows:
     def __len__(self) -> int:
         return len(self.history)
 
+    def where(self, chosen: np.ndarray) -> Windows:
+        """The windows chosen (N,) of these."""
+        return Windows(self.history[chosen], self.future[chosen], self.person[chosen])
+
 
 def random_plan(generator: np.random.Generator) -> PersonPlan:
     """Someone who walks about, stops, turns, and reaches for things."""
@@ -73,7 +78,15 @@ def random_plan(generator: np.random.Generator) -> PersonPlan:
     )
 
 
-def watch(person: Person, sensors: Sensors, generator: np.random.Generator, seconds: float = WATCHED) -> Windows:
+class Watched(Protocol):
+    """Someone whose keypoints are known at any time."""
+
+    name: str
+
+    def keypoints(self, time: float) -> np.ndarray: ...
+
+
+def watch(person: Watched, sensors: Sensors, generator: np.random.Generator, seconds: float = WATCHED) -> Windows:
     """Windows of one person, through the sensors' latency, bounded noise and dropouts and the estimator's history."""
     track, history, stamps = PersonTrack(), [], []
     begin = generator.uniform(0.0, 10.0)  # the robot may look up at any time
@@ -101,9 +114,20 @@ def collect_people(
     parts = []
     for i in range(people):
         plan = plans[int(generator.integers(len(plans)))] if plans and i % 2 else random_plan(generator)
-        windows = watch(Person(plan, generator), sensors, generator)
-        parts.append(Windows(windows.history, windows.future, np.full(len(windows), i)))
-    return Windows(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("history", "future", "person")))
+        parts.append(watch(Person(plan, generator), sensors, generator))
+    return together(parts)
+
+
+def together(parts: Sequence[Windows]) -> Windows:
+    """All windows of several sets as one; nobody in one set is taken for somebody in another."""
+    persons, before = [], 0
+    for part in parts:
+        _, number = np.unique(part.person, return_inverse=True)
+        persons.append(number + before)
+        before += int(number.max(initial=-1)) + 1
+    return Windows(
+        np.concatenate([p.history for p in parts]), np.concatenate([p.future for p in parts]), np.concatenate(persons)
+    )
 
 
 def split(windows: Windows, shares: Sequence[float], generator: np.random.Generator) -> list[Windows]:
@@ -112,8 +136,7 @@ def split(windows: Windows, shares: Sequence[float], generator: np.random.Genera
     edges = np.round(np.cumsum([0.0, *shares]) / np.sum(shares) * len(people)).astype(int)
     out = []
     for low, high in itertools.pairwise(edges):
-        chosen = np.isin(windows.person, people[low:high])
-        out.append(Windows(windows.history[chosen], windows.future[chosen], windows.person[chosen]))
+        out.append(windows.where(np.isin(windows.person, people[low:high])))
     return out
 
 

@@ -36,6 +36,24 @@ def auroc(score: np.ndarray, outcome: np.ndarray) -> float:
     return float(above)
 
 
+def expected_calibration_error(probability: np.ndarray, outcome: np.ndarray, bins: int = 5) -> float:
+    """Mean gap between predicted and observed frequency over bins that hold equally many predictions.
+
+    sum_b n_b / n |mean outcome in b - mean probability in b|; Naeini, Cooper and Hauskrecht 2015, "Obtaining well
+    calibrated probabilities using Bayesian binning", AAAI. probability (n,), outcome (n,) in {0, 1}.
+    """
+    probability, outcome = np.asarray(probability, float), np.asarray(outcome, float)
+    gap = (outcome - probability)[np.argsort(probability, kind="stable")]
+    return float(sum(abs(part.sum()) for part in np.array_split(gap, min(bins, len(gap)))) / len(gap))
+
+
+def calibration_error_by_chance(probability: np.ndarray, seed: int, bins: int = 5, repeats: int = 400) -> float:
+    """What `expected_calibration_error` is on average if the probabilities (n,) are right: few outcomes scatter."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.uniform(size=(repeats, len(probability))) < np.asarray(probability)
+    return float(np.mean([expected_calibration_error(probability, outcome, bins) for outcome in drawn]))
+
+
 def reliability(probability: np.ndarray, outcome: np.ndarray, bins: int = 5) -> list[dict[str, float]]:
     """Predicted against observed frequency in bins of equal width; empty bins are left out."""
     probability, outcome = np.asarray(probability, float), np.asarray(outcome, float)

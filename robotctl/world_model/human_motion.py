@@ -81,6 +81,12 @@ class HumanMotionModel:
         residual, largest = self.novelty(x, z)
         return (residual <= self.unusual[0]) & (largest <= self.unusual[1])
 
+    def strangeness(self, history: np.ndarray) -> np.ndarray:
+        """How unlike those trained on the readings (n, HISTORY, J, 3) are, (n,); above 1 they are not trusted."""
+        x = in_own_frame(history, *to_own_frame(history)) - self.input_mean
+        residual, largest = self.novelty(x, x @ self.input_basis)
+        return np.asarray(np.maximum(residual / self.unusual[0], largest / self.unusual[1]))
+
     def novelty(self, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Root mean square of what the components miss [m], and the largest component, (n,) each."""
         missed = x - (z / self._norms) @ self.input_basis.T

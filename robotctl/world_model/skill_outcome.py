@@ -20,6 +20,7 @@ from robotctl.world_model.ensemble import Ensemble
 PRIOR = (1.0, 1.0)  # successes and failures counted before any were seen
 PRIOR_DURATION = 8.0  # of a skill that was never tried [s]
 PRIOR_DISPLACEMENT = 0.02  # of a placement that was never tried [m]
+LEAST_DISPLACEMENT = 5e-4  # below this the camera tells no difference [m]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,19 @@ class SkillModel:
     counts: dict[str, tuple[int, int]]  # kind -> successes, failures
     durations: dict[str, float]  # kind -> mean time of a successful attempt [s]
     displacements: dict[str, float]  # kind -> 90th percentile of the placement error [m]
+    weights: np.ndarray | None = None  # (F + 1,) linear logit, the constant last; None: the network's, or counted only
+    # (F + 1,) linear 90th percentile of the error's logarithm, the constant last, and its range (2,); None while the
+    # features do not tell more of it than the kind does
+    displacement_weights: np.ndarray | None = None
+    displacement_range: tuple[float, float] = (LEAST_DISPLACEMENT, PRIOR_DISPLACEMENT)  # of those seen [m]
+
+    def displacement(self, kind: str, features: Mapping[str, float]) -> float:
+        """Placement error that nine of ten successful attempts stay below [m]."""
+        if self.displacement_weights is None:
+            return _known(self.displacements, kind, PRIOR_DISPLACEMENT)
+        x = np.clip((self.vector(kind, features) - self.center) / self.spread, -4.0, 4.0)
+        value = np.exp(x @ self.displacement_weights[:-1] + self.displacement_weights[-1])
+        return float(np.clip(value, *self.displacement_range))
 
     def probability(self, kind: str, features: Mapping[str, float]) -> float:
         """Of success, never 0 or 1."""
@@ -53,10 +67,14 @@ class SkillModel:
         if not good + bad:
             good, bad = sum(c[0] for c in self.counts.values()), sum(c[1] for c in self.counts.values())
         rate = (good + PRIOR[0]) / (good + bad + sum(PRIOR))
-        if self.network is None:
+        x = np.clip((self.vector(kind, features) - self.center) / self.spread, -4.0, 4.0)
+        if self.weights is not None:
+            logit = np.atleast_1d(x @ self.weights[:-1] + self.weights[-1])
+        elif self.network is not None:
+            logit = self.network(x[None].astype(np.float32))[:, 0, 0]
+        else:
             return rate
-        x = (self.vector(kind, features) - self.center) / self.spread
-        logit = self.network(np.clip(x, -4.0, 4.0)[None].astype(np.float32))[:, 0, 0] / self.temperature
+        logit = logit / self.temperature
         predicted = float(np.mean(1.0 / (1.0 + np.exp(-logit))))
         n = sum(sum(c) for c in self.counts.values())
         return (n * predicted + sum(PRIOR) * rate) / (n + sum(PRIOR))
@@ -81,6 +99,9 @@ class SkillModel:
             "counts": {kind: list(c) for kind, c in self.counts.items()},
             "durations": self.durations,
             "displacements": self.displacements,
+            "weights": _listed(self.weights),
+            "displacement_weights": _listed(self.displacement_weights),
+            "displacement_range": list(self.displacement_range),
             "network": self.network is not None,
         }
 
@@ -101,10 +122,10 @@ class SkillOutcomeModel:
         model = self.skills.get(skill)
         return PRIOR_DURATION if model is None else _known(model.durations, kind, PRIOR_DURATION)
 
-    def displacement(self, skill: str, kind: str) -> float:
-        """Placement error that nine of ten attempts stay below [m]."""
+    def displacement(self, skill: str, kind: str, features: Mapping[str, float] | None = None) -> float:
+        """Placement error that nine of ten attempts stay below [m]; without features, that of a usual attempt."""
         model = self.skills.get(skill)
-        return PRIOR_DISPLACEMENT if model is None else _known(model.displacements, kind, PRIOR_DISPLACEMENT)
+        return PRIOR_DISPLACEMENT if model is None else model.displacement(kind, features or {})
 
 
 def _known(values: dict[str, float], kind: str, otherwise: float) -> float:
@@ -128,7 +149,26 @@ def skill_from_notes(notes: Mapping[str, Any], network: Ensemble | None) -> Skil
     counts = {str(k): (int(c[0]), int(c[1])) for k, c in notes["counts"].items()}
     durations = {str(k): float(v) for k, v in notes["durations"].items()}
     displacements = {str(k): float(v) for k, v in notes["displacements"].items()}
-    return SkillModel(names, center, spread, network, temperature, counts, durations, displacements)
+    logit, slopes = (_weights(notes, name, len(names) + 1) for name in ("weights", "displacement_weights"))
+    least, most = (float(v) for v in notes.get("displacement_range", (LEAST_DISPLACEMENT, PRIOR_DISPLACEMENT)))
+    return SkillModel(
+        names, center, spread, network, temperature, counts, durations, displacements, logit, slopes, (least, most)
+    )
+
+
+def _listed(values: np.ndarray | None) -> list[float] | None:
+    return None if values is None else [float(v) for v in values]
+
+
+def _weights(notes: Mapping[str, Any], name: str, count: int) -> np.ndarray | None:
+    """Weights (count,) of the notes, or None where there are none (an older file)."""
+    values = notes.get(name)
+    if values is None:
+        return None
+    out = np.array(values, float)
+    if out.shape != (count,) or not np.all(np.isfinite(out)):
+        raise ValueError(f"'{name}' of a skill does not fit its features")
+    return out
 
 
 # ---- attempts on disk: one JSON object a line ------------------------------------------------------------------
