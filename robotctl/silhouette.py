@@ -19,6 +19,8 @@ CORNERS = 180  # of the polygon, at even angles
 REACH = 0.24  # half the side of the grid [m]
 CELL = 0.005  # [m]
 CELLS = 2 * round(REACH / CELL) + 1  # grid points along one side
+SHARP = 8  # corners kept of a silhouette
+BEND = np.deg2rad(25.0)  # a corner that turns by less is round
 FOOT = 0.0005  # corners this near the lowest carry the object [m]
 _ROUND = 32  # corners that stand for a circle
 
@@ -28,8 +30,10 @@ class Silhouette:
     """An object's outline in its body frame, and how it rests on its table."""
 
     polygon: np.ndarray  # (CORNERS, 2) counter-clockwise [m]
+    sharp: np.ndarray  # (SHARP, 2) its corners, which a coarse look at distances would miss; padded with the last [m]
     distance: np.ndarray  # (CELLS, CELLS) signed distance at (x, y) = CELL (i, j) - REACH, negative inside [m]
     center: np.ndarray  # (2,) centre of mass [m]
+    top: float  # height of its highest point [m]
     support: float  # mean distance from there of the points that it stands on [m]
 
 
@@ -39,14 +43,30 @@ def silhouette(urdf: Path, above: float = 0.0) -> Silhouette:
     link = ElementTree.parse(urdf).getroot().find("link")
     assert link is not None
     shapes = [_placed(collision, urdf.parent) for collision in link.iterfind("collision")]
-    polygon = _star([shape[:, :2] for shape in shapes if shape[:, 2].max() > above])
+    met = [shape[:, :2] for shape in shapes if shape[:, 2].max() > above]
+    polygon = _star(met)
     axis = CELL * np.arange(CELLS) - REACH
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
     distance = signed_distance(polygon, grid).reshape(CELLS, CELLS)
     center = _numbers(link.find("inertial/origin"), "xyz")[:2]
     corners = np.concatenate(shapes)
     feet = corners[corners[:, 2] < corners[:, 2].min() + FOOT, :2]
-    return Silhouette(polygon, distance, center, float(np.linalg.norm(feet - center, axis=1).mean()))
+    support = float(np.linalg.norm(feet - center, axis=1).mean())
+    return Silhouette(polygon, _sharp(met), distance, center, float(corners[:, 2].max()), support)
+
+
+def _sharp(shapes: list[np.ndarray]) -> np.ndarray:
+    """Corners of the hull of all shapes that turn by more than BEND, the sharpest SHARP of them, (SHARP, 2)."""
+    from scipy.spatial import ConvexHull
+
+    points = np.concatenate(shapes)
+    hull = points[ConvexHull(points).vertices]
+    hull = hull[np.linalg.norm(hull - np.roll(hull, 1, axis=0), axis=1) > 1e-4]
+    before, after = hull - np.roll(hull, 1, axis=0), np.roll(hull, -1, axis=0) - hull
+    bend = np.arctan2(cross(before, after), np.sum(before * after, axis=1))
+    order = np.argsort(-bend)[:SHARP]
+    order = order[bend[order] > BEND] if np.any(bend > BEND) else order[:1]
+    return hull[np.concatenate([order, np.repeat(order[-1:], SHARP - len(order))])]
 
 
 def signed_distance(polygon: np.ndarray, points: np.ndarray) -> np.ndarray:

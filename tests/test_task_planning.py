@@ -22,6 +22,7 @@ from robotctl.task_planning.goals import Goal, arrangement, ground, places_named
 from robotctl.task_planning.mission import Mission
 from robotctl.task_planning.search import Experience, plan_task
 from robotctl.task_planning.spots import GAP, free_spots
+from robotctl.world_model.contact import QUASI_STATIC
 
 
 @dataclass
@@ -45,14 +46,8 @@ def task():
 @pytest.fixture(scope="module")
 def context(task):
     boxes = task.scene.boxes()
-    return SkillContext(
-        task.scene,
-        boxes,
-        PostureSearch(boxes, np.random.default_rng(1000)),
-        Chances(),
-        ContactModel(np.ones(3), None),
-        np.random.default_rng(1000),
-    )
+    generator = np.random.default_rng(1000)
+    return SkillContext(task.scene, boxes, PostureSearch(boxes, generator), Chances(), QUASI_STATIC, generator)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
-    from robotctl.training.train import Progress, Recipe
+    from robotctl.training.recipe import Progress, Recipe
 
 WHOLE = "whole"  # the command that runs when no step is named
 
@@ -98,8 +98,9 @@ def collect(
 def fit(folder: Folder, out: Out = None, as_json: Json = False) -> None:
     """Only fits (and evaluates and saves) a model on what `collect` left in a folder."""
     from robotctl.training import train
+    from robotctl.training.recipe import recipe_of
 
-    recipe = train.recipe_of(folder)
+    recipe = recipe_of(folder)
     path = _model_path(out, recipe)
     with _speaking(folder) as progress:
         answer = train.fit(recipe, path, folder, progress)
@@ -116,16 +117,17 @@ def evaluate(
 ) -> None:
     """Only evaluates a model on the people and episodes of a data folder that no fit sees."""
     from robotctl.training import train
+    from robotctl.training.recipe import recipe_of
 
     with _speaking(folder) as progress:
-        answer = train.evaluate_file(model, train.recipe_of(folder), folder, progress)
+        answer = train.evaluate_file(model, recipe_of(folder), folder, progress)
     _show(answer, as_json)
 
 
 def _recipe(target: str, seed: int, quick: bool, data: Path | None) -> tuple[Recipe, Path]:
     from robotctl.errors import MissingPartError, UsageError
+    from robotctl.training.recipe import FULL, QUICK, Recipe
     from robotctl.training.target import open_target
-    from robotctl.training.train import FULL, QUICK, Recipe
 
     if target.startswith("gym:"):
         raise MissingPartError("training on Gymnasium environments is not supported yet by this version")

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from robotctl.errors import UsageError
 from robotctl.scene import ObjectKind
+from robotctl.silhouette import Silhouette
 from robotctl.training.push_data import PushTrace
-from robotctl.world_model.contact import INPUTS, OUTPUTS, ContactModel, Pushed, Shapes, advance
+from robotctl.world_model.calibration import conformal_quantile
+from robotctl.world_model.contact import (
+    COVERAGE,
+    INPUTS,
+    OUTPUTS,
+    QUASI_STATIC,
+    STEP,
+    STEPS,
+    UNSEEN,
+    ContactModel,
+    Pushed,
+    Shapes,
+    advance,
+)
 
 HORIZON = 20  # steps of the rollouts in the loss: 2 s
 LENGTH = 50  # rows that every trace is brought to; after its end everything rests
@@ -28,6 +43,7 @@ class Pushes:
     """N pushes of K kinds, all LENGTH rows long."""
 
     kinds: tuple[str, ...]  # (K,) names
+    silhouettes: tuple[Silhouette, ...]  # (K,)
     shapes: Shapes
     which: np.ndarray  # (N,) index into kinds
     hand: np.ndarray  # (N, LENGTH, 3)
@@ -38,9 +54,13 @@ class Pushes:
     def __len__(self) -> int:
         return len(self.which)
 
+    def without(self, kinds: frozenset[str]) -> Pushes:
+        """Those of other kinds."""
+        return self.where(~np.isin(np.array(self.kinds)[self.which], list(kinds)))
+
     def where(self, chosen: np.ndarray) -> Pushes:
         rows = (getattr(self, name)[chosen] for name in ("which", "hand", "thing", "seen", "length"))
-        return Pushes(self.kinds, self.shapes, *rows)
+        return Pushes(self.kinds, self.silhouettes, self.shapes, *rows)
 
 
 def pushes_of(traces: Sequence[PushTrace], kinds: Mapping[str, ObjectKind]) -> Pushes:
@@ -54,7 +74,8 @@ def pushes_of(traces: Sequence[PushTrace], kinds: Mapping[str, ObjectKind]) -> P
     hand, thing, seen = (np.array([filled(getattr(t, name)) for t in upright]) for name in ("hand", "thing", "seen"))
     which = np.array([names.index(t.kind) for t in upright])
     length = np.array([min(len(t.hand), LENGTH) for t in upright])
-    return Pushes(names, Shapes.of([Pushed.of(kinds[name]) for name in names]), which, hand, thing, seen, length)
+    met = [Pushed.of(kinds[name]) for name in names]
+    return Pushes(names, tuple(m.shape for m in met), Shapes.of(met), which, hand, thing, seen, length)
 
 
 def windows(pushes: Pushes) -> tuple[np.ndarray, np.ndarray]:
@@ -125,3 +146,117 @@ def rolled_out(model: ContactModel, pushes: Pushes, steps: int, seen: bool = Fal
     rows = np.minimum(np.arange(steps + 1), LENGTH - 1)
     start = (pushes.seen if seen else pushes.thing)[:, 0]
     return model.rollout(pushes.shapes, pushes.which, start, pushes.hand[:, rows]).mean(axis=0)
+
+
+def _errors(model: ContactModel, pushes: Pushes) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of the object from where it was foreseen, from where it was believed at first, (N, STEPS+1) [m].
+
+    Also whether it went anywhere within those steps, (N,).
+    """
+    path = rolled_out(model, pushes, STEPS, seen=True)
+    true = pushes.thing[:, np.minimum(np.arange(STEPS + 1), LENGTH - 1)]
+    moved = np.linalg.norm(true[:, -1, :2] - true[:, 0, :2], axis=-1) > MOVED
+    return np.linalg.norm(path[..., :2] - true[..., :2], axis=-1), moved
+
+
+def calibrate(model: ContactModel, pushes: Pushes, strangers: frozenset[str]) -> ContactModel:
+    """Bounds that hold an object that moves, by kind and step; all kinds that no fit has seen share one.
+
+    Split conformal prediction in groups (Mondrian; Vovk et al. 2005, section 4.5), made to grow with the horizon.
+    """
+    error, moved = _errors(model, pushes)
+    kind = np.array(pushes.kinds)[pushes.which]
+    group = np.where(np.isin(kind, list(strangers)), UNSEEN, kind)
+    bound = {}
+    for name in np.unique(group):
+        radius = conformal_quantile(error[moved & (group == name)], COVERAGE)
+        if not np.all(np.isfinite(radius)):
+            raise UsageError(f"too few pushes of {name} to calibrate the contact model; collect more")
+        bound[str(name)] = np.maximum.accumulate(radius)
+    return replace(model, bound=bound)
+
+
+def evaluate_contact(model: ContactModel, test: Pushes, strangers: frozenset[str]) -> dict[str, Any]:
+    """Errors by horizon against what needs no learning, and coverage of the bounds, on pushes that moved something."""
+    true = test.thing[:, np.minimum(np.arange(STEPS + 1), LENGTH - 1)]
+    moved = np.linalg.norm(true[:, -1, :2] - true[:, 0, :2], axis=-1) > MOVED
+    kind = np.array(test.kinds)[test.which]
+    new = np.isin(kind, list(strangers))
+    paths = {"learned": rolled_out(model, test, STEPS), **baselines(test)}
+    errors = {name: np.linalg.norm(path[..., :2] - true[..., :2], axis=-1) for name, path in paths.items()}
+    seen, _ = _errors(model, test)
+    held = np.array([seen[i] <= model.error(str(kind[i]), STEPS) for i in range(len(test))])
+    steps = [1, 5, 10, 20, 30]
+    two = round(2.0 / STEP)
+
+    def millimetres(values: np.ndarray, chosen: np.ndarray) -> list[float | None]:
+        return [round(float(1e3 * values[chosen, k].mean()), 2) if np.any(chosen) else None for k in steps]
+
+    def share(chosen: np.ndarray) -> float | None:
+        return round(float(held[chosen][:, 1:].mean()), 4) if np.any(chosen) else None
+
+    old = moved & ~new
+    return {
+        "name": "contact",
+        "unit": "mm",
+        "horizon_s": [k * STEP for k in steps],
+        "error": millimetres(errors["learned"], old),
+        "baselines": {name: millimetres(errors[name], old) for name in errors if name != "learned"},
+        "median_2s": round(float(1e3 * np.median(errors["learned"][old, two])), 2) if np.any(old) else None,
+        "unseen_kinds": {
+            "kinds": sorted(strangers),
+            **{name: millimetres(values, moved & new) for name, values in errors.items()},
+            "n": int(np.sum(moved & new)),
+        },
+        "by_kind": {
+            str(name): {
+                "error_2s": round(float(1e3 * errors["learned"][moved & (kind == name), two].mean()), 2),
+                "coverage": share(moved & (kind == name)),
+                "n": int(np.sum(moved & (kind == name))),
+            }
+            for name in np.unique(kind[moved])
+        },
+        "coverage": {
+            "nominal": COVERAGE,
+            "measured": share(np.ones(len(test), bool)),
+            "moving": share(old),
+            "moving_2s": round(float(held[old, two].mean()), 4) if np.any(old) else None,
+            "moving_unseen_kinds": share(moved & new),
+        },
+        "bound_mm": {
+            name: [round(float(1e3 * bound[k]), 2) for k in (0, *steps)] for name, bound in sorted(model.bound.items())
+        },
+        "n": int(np.sum(old)),
+        "pushes": len(test),
+    }
+
+
+def baselines(pushes: Pushes) -> dict[str, np.ndarray]:
+    """Predicted poses (N, STEPS+1, 3) without learning, by name.
+
+    constant_velocity: the object keeps the velocity of its first step in motion, once it moves. disc: a disc of the
+    object's mean radius makes way along the line from the hand's middle. quasi_static: see world_model.contact.
+    """
+    rows = np.minimum(np.arange(STEPS + 1), LENGTH - 1)
+    start, hand = pushes.thing[:, 0], pushes.hand[:, rows]
+    still = np.repeat(start[:, None], STEPS + 1, axis=1)
+    step = np.diff(pushes.thing[:, rows], axis=1)
+    going = np.linalg.norm(step[..., :2], axis=-1) > 1e-3
+    first = np.where(np.any(going, axis=1), np.argmax(going, axis=1), STEPS - 1)
+    since = np.maximum(np.arange(STEPS + 1) - first[:, None], 0)
+    constant = start[:, None] + since[..., None] * step[np.arange(len(pushes)), first][:, None]
+    radius = np.array([np.linalg.norm(shape.polygon, axis=1).mean() for shape in pushes.silhouettes])[pushes.which]
+    reach = radius + pushes.shapes.half[pushes.which].mean(axis=1)
+    disc, at = [start], start.copy()
+    for k in range(1, STEPS + 1):
+        away = at[:, :2] - hand[:, k, :2]
+        far = np.maximum(np.linalg.norm(away, axis=1), 1e-6)
+        at = at.copy()
+        at[:, :2] += away / far[:, None] * np.maximum(reach - far, 0.0)[:, None]
+        disc.append(at)
+    return {
+        "nothing_moves": still,
+        "constant_velocity": constant,
+        "disc": np.stack(disc, axis=1),
+        "quasi_static": rolled_out(QUASI_STATIC, pushes, STEPS),
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,10 +103,12 @@ def fit_objective(
 def _with_weights(parameters: Any, weights: Ensemble) -> Any:
     """The parameters of all members, with the values of an ensemble of the same shape."""
     for i, (w, b) in enumerate(zip(weights.weights, weights.biases, strict=True)):
-        parameters = eqx.tree_at(
-            lambda p, i=i: (p.layers[i].weight, p.layers[i].bias), parameters, (jnp.asarray(w), jnp.asarray(b))
-        )
+        parameters = eqx.tree_at(partial(_layer, i), parameters, (jnp.asarray(w), jnp.asarray(b)))
     return parameters
+
+
+def _layer(index: int, parameters: Any) -> tuple[Any, Any]:
+    return parameters.layers[index].weight, parameters.layers[index].bias
 
 
 def _padded(rows: np.ndarray) -> jax.Array:

@@ -23,6 +23,7 @@ CLOSED = 0.0  # finger opening [m]
 START = 0.07  # a push begins up to this far from the object [m]
 LENGTH = (0.05, 0.28)  # of a push [m]
 SPEED = (0.06, 0.20)  # [m/s]
+AIM = 0.5  # an aimed push passes up to this far beside the middle [rad]
 SKEW = 0.35  # a push goes up to this far off the hand's own x axis [rad]
 EVERY = round(STEP / TICK)  # ticks in a step
 TOPPLED = 0.95  # z component of an upright thing's own z axis, at least
@@ -60,6 +61,18 @@ def random_push(kind: ObjectKind, generator: np.random.Generator) -> Push:
     return Push(
         start, float(direction), float(heading), float(generator.uniform(*LENGTH)), float(generator.uniform(*SPEED))
     )
+
+
+def aimed_push(kind: ObjectKind, generator: np.random.Generator) -> Push:
+    """A push from anywhere around the object towards it, as a planner would want it."""
+    while True:
+        push = random_push(kind, generator)
+        direction = np.arctan2(-push.start[1], -push.start[0]) + generator.uniform(-AIM, AIM)
+        heading = direction + generator.uniform(-SKEW, SKEW)
+        pushed = Pushed.of(kind)
+        outline = push.start + turn(np.array(heading), OUTLINE * pushed.half)
+        if signed_distance(pushed.shape.polygon, outline).min() > 0.004:
+            return replace(push, direction=float(direction), heading=float(heading))
 
 
 def hand_down(heading: float) -> np.ndarray:

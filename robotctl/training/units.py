@@ -1,6 +1,6 @@
 """The units of work that collecting data is cut into: each is one file, made by one process, and can be resumed.
 
-A unit is a deterministic function of the seed and its number, whoever makes it and when.
+A unit is a deterministic function of the seed, its number and the model it acts by, whoever makes it and when.
 """
 
 from __future__ import annotations
@@ -11,34 +11,33 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from robotctl.errors import InvalidFileError
-from robotctl.training.people_data import Windows
-from robotctl.training.play_data import Trace
-from robotctl.world_model.skill_outcome import SkillAttempt, load_attempts, save_attempts
+from robotctl.training import records
+from robotctl.training.tables import load_table, save_table
 
-PEOPLE, PLAY, SKILLS = "people", "play", "skills"
-SIZE = {PEOPLE: 10, PLAY: 3, SKILLS: 2}  # people, episodes, episodes in one unit
-_STREAM = {PEOPLE: 101, PLAY: 102, SKILLS: 103}  # keeps the random streams of the kinds apart
+PEOPLE, PLAY, SKILLS, PUSHES = "people", "play", "skills", "pushes"
+SIZE = {PEOPLE: 10, PLAY: 3, SKILLS: 2, PUSHES: 25}  # people, episodes, episodes, pushes in one unit
+_STREAM = {PEOPLE: 101, PLAY: 102, SKILLS: 103, PUSHES: 104}  # keeps the random streams of the kinds apart
 
 
 @dataclass(frozen=True)
 class Unit:
     """One file of data."""
 
-    kind: str  # people, play or skills
+    kind: str  # people, play, skills or pushes
     number: int
     seed: int
     target: str  # scene or task whose sensors, actuators, objects and people are used
     folder: Path
-    model: Path | None = None  # skills are tried with this model
+    model: Path | None = None  # skills are tried with this model, pushes are chosen by its disagreement
+    aimed: bool = False  # pushes at the object, as the planner's are: to calibrate and test with
 
     @property
     def path(self) -> Path:
-        return self.folder / f"{self.kind}-{self.number:04d}.{'jsonl' if self.kind == SKILLS else 'npz'}"
+        return self.folder / f"{self.kind}-{self.number:04d}.parquet"
 
 
 def units(kind: str, amount: int, seed: int, target: str, folder: Path, model: Path | None = None) -> list[Unit]:
@@ -48,37 +47,48 @@ def units(kind: str, amount: int, seed: int, target: str, folder: Path, model: P
 
 def make(unit: Unit) -> Path:
     """Collects one unit and writes its file, as a whole or not at all."""
-    from robotctl.training.people_data import collect_people
-    from robotctl.training.play_data import collect_play
-    from robotctl.training.target import open_target
-
-    scene, people = open_target(unit.target)
-    stream = [unit.seed, _STREAM[unit.kind], unit.number]
-    if unit.kind == PEOPLE:
-        windows = collect_people(scene.sensors, people, SIZE[PEOPLE], np.random.default_rng(stream))
-        _save(unit.path, {name: getattr(windows, name) for name in ("history", "future", "person")})
-    elif unit.kind == PLAY:
-        traces = collect_play(scene, range(unit.number * SIZE[PLAY], (unit.number + 1) * SIZE[PLAY]), stream)
-        _save(unit.path, {f"{i}.{name}": getattr(t, name) for i, t in enumerate(traces) for name in FIELDS})
-    else:
-        from robotctl.play import collect_attempts
-        from robotctl.training.target import household
-        from robotctl.world_model.composite import load_world_model
-
-        model = load_world_model(unit.model, household(scene).assumptions)
-        seed = int(np.random.default_rng(stream).integers(2**31))
-        save_attempts(unit.path, collect_attempts(scene, model, seed, SIZE[SKILLS]))
+    save_table(unit.path, _MAKERS[unit.kind](unit, [unit.seed, _STREAM[unit.kind], unit.number]))
     return unit.path
 
 
-FIELDS = tuple(Trace.__dataclass_fields__)
+def _make_people(unit: Unit, stream: list[int]) -> records.Columns:
+    from robotctl.training.people_data import collect_people
+    from robotctl.training.target import open_target
+
+    scene, people = open_target(unit.target)
+    return records.of_windows(collect_people(scene.sensors, people, SIZE[PEOPLE], np.random.default_rng(stream)))
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial.npz")
-    np.savez(partial, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
+def _make_play(unit: Unit, stream: list[int]) -> records.Columns:
+    from robotctl.training.play_data import collect_play
+    from robotctl.training.target import open_target
+
+    scene, _ = open_target(unit.target)
+    first = unit.number * SIZE[PLAY]
+    return records.of_traces(collect_play(scene, range(first, first + SIZE[PLAY]), stream))
+
+
+def _make_skills(unit: Unit, stream: list[int]) -> records.Columns:
+    from robotctl.play import collect_attempts
+    from robotctl.training.target import household, open_target
+    from robotctl.world_model.composite import load_world_model
+
+    scene, _ = open_target(unit.target)
+    model = load_world_model(unit.model, household(scene).assumptions)
+    seed = int(np.random.default_rng(stream).integers(2**31))
+    return records.of_attempts(list(collect_attempts(scene, model, seed, SIZE[SKILLS])))
+
+
+def _make_pushes(unit: Unit, stream: list[int]) -> records.Columns:
+    from robotctl.training.curiosity import collect_pushes
+    from robotctl.training.target import open_target
+
+    scene, _ = open_target(unit.target)
+    pushes = range(unit.number * SIZE[PUSHES], (unit.number + 1) * SIZE[PUSHES])
+    return records.of_pushes(collect_pushes(scene, pushes, stream, unit.model, unit.aimed))
+
+
+_MAKERS = {PEOPLE: _make_people, PLAY: _make_play, SKILLS: _make_skills, PUSHES: _make_pushes}
 
 
 def make_all(
@@ -119,53 +129,7 @@ def _quiet_worker() -> None:
 def readable(unit: Unit) -> bool:
     """Whether a unit's file is there and whole."""
     try:
-        if unit.kind == SKILLS:
-            load_attempts(unit.path)
-        else:
-            _load(unit.path)
+        load_table(unit.path)
     except InvalidFileError:
         return False
     return True
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in data}
-    except Exception as error:  # a zip archive can break in many ways, and each means the same here
-        raise InvalidFileError(
-            f"{path}: not a whole data file ({type(error).__name__}); remove it and --resume"
-        ) from error
-
-
-def load_people(jobs: Sequence[Unit]) -> Windows:
-    """All windows of the units, everyone with a number of their own."""
-    parts = [_load(job.path) for job in jobs if job.kind == PEOPLE]
-    try:
-        person = [p["person"] + i * SIZE[PEOPLE] for i, p in enumerate(parts)]
-        return Windows(
-            np.concatenate([p["history"] for p in parts]),
-            np.concatenate([p["future"] for p in parts]),
-            np.concatenate(person),
-        )
-    except KeyError as error:
-        raise InvalidFileError(f"{jobs[0].folder}: a people file lacks {error}") from error
-
-
-def load_play(jobs: Sequence[Unit]) -> list[Trace]:
-    """The episodes of the units."""
-    traces = []
-    for job in jobs:
-        if job.kind == PLAY:
-            data = _load(job.path)
-            try:
-                count = len({name.split(".")[0] for name in data})
-                traces += [Trace(*(data[f"{i}.{name}"] for name in FIELDS)) for i in range(count)]
-            except KeyError as error:
-                raise InvalidFileError(f"{job.path}: lacks {error}") from error
-    return traces
-
-
-def load_skills(jobs: Sequence[Unit]) -> list[SkillAttempt]:
-    """The attempts of the units."""
-    return [attempt for job in jobs if job.kind == SKILLS for attempt in load_attempts(job.path)]

@@ -32,7 +32,7 @@ UNCALIBRATED = 0.05  # bound of a model that was not calibrated [m]
 COVERAGE = 0.9  # how often the bounds hold a moving object
 TIP = (0.009, 0.014)  # half sizes of the closed fingers' ends: along the push, and across [m]
 FINGERS = (0.0095, 0.021)  # and of the fingers above them, which is what tall things meet [m]
-TIP_LENGTH = 0.018  # [m]
+TIP_LENGTH = 0.0168  # [m]
 FINGER_FRICTION = 1.0  # times an object's own coefficient
 OVERLAP = 0.035  # how far below an object's top the finger tips go; the hand's body stays above it [m]
 ACCELERATION = 0.5  # of the hand at both ends of a push [m/s^2]
@@ -61,8 +61,9 @@ class Pushed:
     @classmethod
     def of(cls, kind: ObjectKind) -> Pushed:
         tip = max(kind.height - OVERLAP, FLOOR)
-        half = FINGERS if kind.height - tip > TIP_LENGTH + 0.004 else TIP
-        return cls(silhouette(kind.urdf, tip), np.array(half), tip, FINGER_FRICTION * kind.friction)
+        shape = silhouette(kind.urdf, tip)
+        half = FINGERS if shape.top - tip > TIP_LENGTH else TIP
+        return cls(shape, np.array(half), tip, FINGER_FRICTION * kind.friction)
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Shapes:
     """Several kinds, stacked, so that a batch may hold different ones."""
 
     corners: Any  # (K, (CELLS - 1)^2, 4) signed distance at the four corners of every cell: one look-up for all [m]
+    sharp: Any  # (K, SHARP, 2)
     center: Any  # (K, 2) of mass
     support: Any  # (K,)
     half: Any  # (K, 2)
@@ -81,6 +83,7 @@ class Shapes:
         corners = np.stack([d[:, :-1, :-1], d[:, 1:, :-1], d[:, :-1, 1:], d[:, 1:, 1:]], axis=-1)
         return cls(
             corners.reshape(len(kinds), -1, 4),
+            np.array([k.shape.sharp for k in kinds]),
             np.array([k.shape.center for k in kinds]),
             np.array([k.shape.support for k in kinds]),
             np.array([k.half for k in kinds]),
@@ -115,6 +118,7 @@ class Touch:
     """How the hand at its next pose meets the object where it is now, n cases, in the hand's frame."""
 
     gap: Any  # (n, 16) signed distance of the points of the hand's outline [m]
+    least: Any  # (n,) the smallest distance, of these or of the object's corners from the hand [m]
     depth: Any  # (n,) how deep the hand would be in the object [m]
     normal: Any  # (n, 2) from the object towards the hand
     lever: Any  # (n, 2) from the object's centre of mass to the contact [m]
@@ -124,19 +128,38 @@ class Touch:
 def touch(shapes: Shapes, which: Any, thing: Any, hand: Any) -> Touch:
     """The geometry of contact of objects (n, 3) and hands (n, 3), poses x y yaw."""
     xp = namespace(thing)
-    outline = xp.asarray(OUTLINE) * shapes.half[which][:, None]  # (n, 16, 2) in the hand's frame
+    half = shapes.half[which][:, None]
     turned = hand[:, 2] - thing[:, 2]
     away = turn(-thing[:, 2], hand[:, :2] - thing[:, :2])
+    outline = xp.asarray(OUTLINE) * half  # (n, 16, 2) in the hand's frame
     gap, gradient = _look_up(shapes.corners, which, away[:, None] + turn(turned[:, None], outline))
-    least = xp.min(gap, axis=1)
-    weight = xp.exp(-(gap - least[:, None]) / SOFT)
+    # The other way round: the object's corners against the hand's rectangle.
+    corner = turn(-turned[:, None], shapes.sharp[which] - away[:, None])
+    gap_corner, gradient_corner = _rectangle(corner, half)
+    gaps = xp.concatenate([gap, gap_corner], axis=1)
+    least = xp.min(gaps, axis=1)
+    weight = xp.exp(-(gaps - least[:, None]) / SOFT)
     weight = weight / xp.sum(weight, axis=1, keepdims=True)
-    at = xp.sum(weight[..., None] * outline, axis=1)
-    normal = turn(-turned, xp.sum(weight[..., None] * gradient, axis=1))
+    at = xp.sum(weight[..., None] * xp.concatenate([outline, corner], axis=1), axis=1)
+    normals = xp.concatenate([turn(-turned[:, None], gradient), -gradient_corner], axis=1)
+    normal = xp.sum(weight[..., None] * normals, axis=1)
     normal = normal / xp.sqrt(xp.sum(normal**2, axis=1, keepdims=True) + 1e-9)
     center = turn(-hand[:, 2], thing[:, :2] - hand[:, :2]) + turn(-turned, shapes.center[which])
     lever = at - center
-    return Touch(gap, xp.maximum(-least, 0.0), normal, lever, center)
+    return Touch(gap, least, xp.maximum(-least, 0.0), normal, lever, center)
+
+
+def _rectangle(point: Any, half: Any) -> tuple[Any, Any]:
+    """Signed distance (n, m) and its gradient of points (n, m, 2) from a rectangle of half sizes (n, 1, 2)."""
+    xp = namespace(point)
+    beyond = xp.abs(point) - half
+    outside = xp.maximum(beyond, 0.0)
+    far = xp.sqrt(xp.sum(outside**2, axis=-1) + 1e-12)
+    inside = xp.max(beyond, axis=-1)
+    out = inside > 0.0
+    nearest = (beyond >= inside[..., None]) * 1.0
+    gradient = xp.where(out[..., None], outside / far[..., None], nearest) * xp.sign(point)
+    return xp.where(out, far, inside), gradient
 
 
 def quasi_static(shapes: Shapes, which: Any, met: Touch, stroke: Any) -> Any:
@@ -206,7 +229,7 @@ def advance(
     n = len(thing)
     out = 0.5 * (both[:n] + both[n:] * xp.asarray(MIRRORED, inputs.dtype))
     out = xp.clip(out, -LARGEST, LARGEST) * scale
-    pushed = xp.min(met.gap, axis=1) < NEAR
+    pushed = met.least < NEAR
     going = xp.sum(moved[:, :2] ** 2, axis=1) + (moved[:, 2] * support[:, 0]) ** 2 > RESTS**2
     change = xp.where(
         (pushed | going)[:, None], guess + out / xp.concatenate([support**0, support**0, support], 1), 0.0

@@ -6,15 +6,12 @@ prediction is the mean of a Beta(1, 1) prior: one half, whatever the features sa
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robotctl.errors import InvalidFileError
 from robotctl.world_model.ensemble import Ensemble
 
 PRIOR = (1.0, 1.0)  # successes and failures counted before any were seen
@@ -168,55 +165,6 @@ def _weights(notes: Mapping[str, Any], name: str, count: int) -> np.ndarray | No
     out = np.array(values, float)
     if out.shape != (count,) or not np.all(np.isfinite(out)):
         raise ValueError(f"'{name}' of a skill does not fit its features")
-    return out
-
-
-# ---- attempts on disk: one JSON object a line ------------------------------------------------------------------
-
-
-def save_attempts(path: Path, attempts: Iterable[SkillAttempt]) -> None:
-    """Writes attempts so that the file is there as a whole or not at all."""
-    lines = []
-    for a in attempts:
-        row = {
-            "skill": a.skill,
-            "kind": a.kind,
-            "features": {k: float(v) for k, v in sorted(a.features.items())},
-            "success": bool(a.success),
-            "duration": float(a.duration),
-            "displacement": float(a.displacement) if np.isfinite(a.displacement) else None,
-        }
-        lines.append(json.dumps(row) + "\n")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(lines))
-    partial.replace(path)
-
-
-def load_attempts(path: Path) -> list[SkillAttempt]:
-    """Reads what `save_attempts` wrote; InvalidFileError names the line that is broken."""
-    out: list[SkillAttempt] = []
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidFileError(f"{path}: cannot be read: {error}") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            row = json.loads(line)
-            displacement = float("nan") if row["displacement"] is None else float(row["displacement"])
-            features = {str(k): float(v) for k, v in row["features"].items()}
-            out.append(
-                SkillAttempt(
-                    str(row["skill"]),
-                    str(row["kind"]),
-                    features,
-                    bool(row["success"]),
-                    float(row["duration"]),
-                    displacement,
-                )
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidFileError(f"{path}:{number}: not a skill attempt ({error})") from error
     return out
 
 

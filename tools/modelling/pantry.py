@@ -1,4 +1,4 @@
-"""Things that the fingers cannot take from above, and so have to be pushed: mug, jar, tin, butter dish, book, cheese."""
+"""Things that the fingers cannot take from above, and so push: mug, jar, tin, butter dish, book, loaf."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from modelling.writing import box_shape, octagon, wall_ring, write_object
 
 RED, DARK, GLASS, LABEL = (0.72, 0.20, 0.18), (0.22, 0.22, 0.24), (0.78, 0.52, 0.22), (0.95, 0.93, 0.86)
 TIN, TEAL, CREAM, WOOD = (0.74, 0.75, 0.77), (0.16, 0.46, 0.48), (0.93, 0.90, 0.82), (0.62, 0.44, 0.28)
-COVER, PAPER, CHEESE = (0.24, 0.30, 0.52), (0.94, 0.92, 0.86), (0.93, 0.75, 0.30)
+COVER, PAPER, CRUST = (0.24, 0.30, 0.52), (0.94, 0.92, 0.86), (0.72, 0.47, 0.22)
 
 
 def pantry() -> None:
-    for make in (mug, jar, tin, butter_dish, book, cheese):
+    for make in (mug, jar, tin, butter_dish, book, loaf):
         make()
 
 
@@ -81,12 +81,10 @@ def book() -> None:
     write_object("book", solids, [box_shape((0, 0, 0.013), (0.210, 0.148, 0.026))])
 
 
-def cheese() -> None:
-    """A wedge of cheese: a long triangle of 150 x 100 mm, 50 mm high; its weight lies nearer the rind."""
-    outline = [(0.100, 0.0), (-0.050, 0.050), (-0.050, -0.050)]
-    solids = [
-        Solid(prism(outline, 0.050), CHEESE, 0.38),
-        Solid(box((-0.0515, 0, 0.025), (0.003, 0.100, 0.050)), RED, 0.02),
-    ]
-    collision = ['<geometry><mesh filename="meshes/cheese_0.obj"/></geometry>']  # its convex hull
-    write_object("cheese", solids, collision)
+def loaf() -> None:
+    """A loaf of bread, baked in a tin: 150 x 76 mm, 70 mm high at its rounded top."""
+    side = [(0.038, 0.0), (0.038, 0.052), *arc((0.0, 0.040), 0.030, 20, 160, 9), (-0.038, 0.052), (-0.038, 0.0)]
+    crust = prism(side, 0.150)
+    along_x = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    solids = [Solid(crust.moved((-0.075, 0.0, 0.0), along_x), CRUST, 0.42)]
+    write_object("loaf", solids, [box_shape((0, 0, 0.029), (0.150, 0.076, 0.058))])

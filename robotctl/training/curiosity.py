@@ -1,0 +1,72 @@
+"""Chooses what to try: of many pushes the one about whose outcome the ensemble disagrees most.
+
+What the members disagree about is what the data so far leave open; a push that misses, or whose end is known, teaches
+nothing (Pathak et al. 2019, "Self-supervised exploration via disagreement"; Sekar et al. 2020, "Planning to explore").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from robotctl.scene import ObjectKind, Scene
+from robotctl.training.push_data import PushTrace, aimed_push, random_push, try_push
+from robotctl.world_model import storage
+from robotctl.world_model.contact import ContactModel, Push, Pushed, Shapes
+
+CANDIDATES = 48  # pushes imagined for one that is tried
+LATE = 0.028  # the hand trails its reference by about this [s]
+
+
+def pushable(scene: Scene) -> list[ObjectKind]:
+    """Kinds that may be pushed about, by name: nothing sharp, nothing that rolls or lies too low for the fingers."""
+    return [
+        kind
+        for _, kind in sorted(scene.kinds.items())
+        if not kind.labels & {"sharp", "cutlery"} and "rolls" not in kind.labels
+    ]
+
+
+def disagreement(model: ContactModel, kind: ObjectKind, pushes: Sequence[Push]) -> np.ndarray:
+    """Spread of the ensemble's members about where each push ends, (n,) [m]; turns count at the support radius."""
+    pushed = Pushed.of(kind)
+    thing = np.zeros(3)
+    paths = [push.hands(thing, LATE) for push in pushes]
+    longest = max(len(path) for path in paths)
+    hands = np.array([np.concatenate([p, np.repeat(p[-1:], longest - len(p), axis=0)]) for p in paths])
+    n = len(pushes)
+    ends = model.rollout(Shapes.of([pushed]), np.zeros(n, int), np.zeros((n, 3)), hands)[:, :, -1]
+    off = (ends - ends.mean(axis=0)) * np.array([1.0, 1.0, pushed.shape.support])
+    return np.asarray(np.sqrt(np.mean(np.sum(off**2, axis=-1), axis=0)))
+
+
+def curious_push(model: ContactModel, kind: ObjectKind, generator: np.random.Generator) -> Push:
+    """The most informative of CANDIDATES random pushes."""
+    pushes = [random_push(kind, generator) for _ in range(CANDIDATES)]
+    return pushes[int(np.argmax(disagreement(model, kind, pushes)))]
+
+
+def collect_pushes(
+    scene: Scene, numbers: Iterable[int], seeds: Sequence[int], model: Path | None = None, aimed: bool = False
+) -> list[PushTrace]:
+    """Pushes by number, all kinds in turn; random without a model, curious with one. Same seeds, same pushes."""
+    kinds = pushable(scene)
+    contact = ContactModel.from_arrays(storage.load(model)[0]) if model is not None else None
+    traces = []
+    for number in numbers:
+        kind = kinds[number % len(kinds)]
+        for attempt in range(10):
+            generator = np.random.default_rng([*seeds, number, attempt])
+            if aimed:
+                push = aimed_push(kind, generator)
+            elif contact is None:
+                push = random_push(kind, generator)
+            else:
+                push = curious_push(contact, kind, generator)
+            trace = try_push(scene, kind, push, generator)
+            if trace is not None:
+                traces.append(trace)
+                break
+    return traces

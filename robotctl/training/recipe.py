@@ -1,0 +1,192 @@
+"""What makes a model: target, seed and amounts; and which data files, and which part of them, that comes down to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robotctl.errors import InvalidFileError, UsageError
+from robotctl.training import records, units
+from robotctl.training.target import open_target
+from robotctl.training.units import PEOPLE, PLAY, PUSHES, SIZE, SKILLS, Unit
+
+PARTS = (PEOPLE, PLAY, SKILLS, PUSHES)
+SHARES = (0.5, 0.3, 0.2)  # of people, and of episodes, to fit, calibrate and test with
+ROUNDS = (0.4, 0.3, 0.3)  # of the pushes: the first at random, the others where the ensemble disagrees
+STRANGERS = frozenset({"book", "jar"})  # kinds that no fit sees: what new things are like is tested on them
+Progress = Callable[[str, float], None]  # what is being done, and the share of it that is done
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is collected and how long is fitted."""
+
+    people: int
+    play: int  # episodes
+    skills: int  # episodes
+    pushes: int  # to fit
+    aimed: int  # pushes to calibrate and test with
+    people_steps: int
+    play_steps: int
+    push_steps: int
+
+
+FULL = Amount(300, 90, 160, 1000, 400, 4000, 4000, 3000)
+QUICK = Amount(200, 45, 80, 400, 200, 2000, 2000, 1000)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes a model: the same recipe gives the same weights."""
+
+    target: str  # scene or task
+    seed: int
+    amount: Amount
+
+    def jobs(self, kind: str, folder: Path) -> list[Unit]:
+        """The units of one kind of data."""
+        if kind == PUSHES:
+            return [job for number in range(len(ROUNDS)) for job in self.round(number, folder)] + self.aimed(folder)
+        stage = first_stage(folder) if kind == SKILLS else None
+        return units.units(kind, getattr(self.amount, kind), self.seed, self.target, folder, stage)
+
+    def round(self, number: int, folder: Path) -> list[Unit]:
+        """The pushes of one round: at random, or where the model of the rounds before is in doubt."""
+        edges = np.round(np.cumsum([0.0, *ROUNDS]) * self.amount.pushes / SIZE[PUSHES]).astype(int)
+        model = curiosity(folder, number) if number else None
+        numbers = range(edges[number], edges[number + 1])
+        return [Unit(PUSHES, i, self.seed, self.target, folder, model) for i in numbers]
+
+    def aimed(self, folder: Path) -> list[Unit]:
+        """The pushes to calibrate and test with."""
+        first = round(self.amount.pushes / SIZE[PUSHES])
+        numbers = range(first, first + round(self.amount.aimed / SIZE[PUSHES]))
+        return [Unit(PUSHES, i, self.seed, self.target, folder, aimed=True) for i in numbers]
+
+
+def first_stage(folder: Path) -> Path:
+    """The model of people and actuators that skills are tried with."""
+    return folder / "first-stage.safetensors"
+
+
+def curiosity(folder: Path, number: int) -> Path:
+    """The contact model that chooses the pushes of a round."""
+    return folder / f"curiosity-{number}.safetensors"
+
+
+# ---- the folder ------------------------------------------------------------------------------------------------
+
+
+def claim(recipe: Recipe, folder: Path, resume: bool) -> None:
+    """Makes the folder this recipe's own; what another recipe left there is an error, not overwritten."""
+    manifest = folder / "recipe.json"
+    scene, _ = open_target(recipe.target)
+    mine = {**asdict(recipe), "scene_sha256": hashlib.sha256(scene.text.encode()).hexdigest()}
+    if manifest.exists():
+        theirs = _read_manifest(manifest)
+        if theirs != mine:
+            changed = [key for key in mine if theirs.get(key) != mine[key]]
+            raise UsageError(
+                f"{folder}: holds data of another recipe ({', '.join(changed)} differs); choose another --data"
+            )
+        if not resume:
+            for kind in PARTS:
+                for job in recipe.jobs(kind, folder):
+                    job.path.unlink(missing_ok=True)
+            for path in folder.glob("*.safetensors"):
+                path.unlink()
+    elif folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder}: is not empty and not made by `robotctl train`; choose another --data")
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest.write_text(json.dumps(mine, indent=1) + "\n")
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidFileError(f"{path}: not a readable recipe ({error})") from error
+    if not isinstance(data, dict):
+        raise InvalidFileError(f"{path}: not a recipe")
+    return data
+
+
+def recipe_of(folder: Path) -> Recipe:
+    """The recipe that a data folder was collected by."""
+    manifest = folder / "recipe.json"
+    if not manifest.exists():
+        raise UsageError(f"{folder}: no data here; run `robotctl train collect` first")
+    data = _read_manifest(manifest)
+    try:
+        return Recipe(str(data["target"]), int(data["seed"]), Amount(**{k: int(v) for k, v in data["amount"].items()}))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidFileError(f"{manifest}: not a recipe ({error})") from error
+
+
+def data_hash(recipe: Recipe, folder: Path) -> str:
+    """One sha256 over all data files of the recipe, by name."""
+    digest = hashlib.sha256()
+    for kind in PARTS:
+        for job in recipe.jobs(kind, folder):
+            digest.update(job.path.name.encode())
+            digest.update(hashlib.sha256(job.path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+# ---- what is fitted, calibrated and tested on ------------------------------------------------------------------
+
+
+def _paths(jobs: Sequence[Unit]) -> list[Path]:
+    return [job.path for job in jobs]
+
+
+def people_sets(recipe: Recipe, folder: Path) -> list[Any]:
+    """Windows of disjoint people."""
+    from robotctl.training.people_data import split
+
+    windows = records.windows_from(_paths(recipe.jobs(PEOPLE, folder)))
+    return split(windows, SHARES, np.random.default_rng([recipe.seed, 7]))
+
+
+def play_sets(recipe: Recipe, folder: Path) -> list[Any]:
+    """Samples of disjoint episodes, each set with empty and loaded hands in the same proportion."""
+    from robotctl.training.fit_actuators import samples_of
+
+    samples = samples_of(records.traces_from(_paths(recipe.jobs(PLAY, folder))))
+    episodes = np.unique(samples.episode)
+    generator = np.random.default_rng([recipe.seed, 8])
+    sets: list[list[int]] = [[], [], []]
+    for loaded in (False, True):
+        group = generator.permutation([e for e in episodes if (e % 3 != 0) == loaded])
+        edges = np.round(np.cumsum([0.0, *SHARES]) * len(group)).astype(int)
+        for i in range(3):
+            sets[i] += group[edges[i] : edges[i + 1]].tolist()
+    return [samples.where(np.isin(samples.episode, chosen)) for chosen in sets]
+
+
+def attempts(recipe: Recipe, folder: Path) -> list[Any]:
+    """All tries of skills."""
+    return records.attempts_from(_paths(recipe.jobs(SKILLS, folder)))
+
+
+def pushes(recipe: Recipe, folder: Path, jobs: Sequence[Unit]) -> Any:
+    """The pushes of some units."""
+    from robotctl.training.fit_contact import pushes_of
+
+    scene, _ = open_target(recipe.target)
+    return pushes_of(records.pushes_from(_paths(jobs)), scene.kinds)
+
+
+def push_sets(recipe: Recipe, folder: Path) -> list[Any]:
+    """Pushes to fit (of known kinds only), and halves of the aimed ones to calibrate and to test with."""
+    known = [job for number in range(len(ROUNDS)) for job in recipe.round(number, folder)]
+    fitted, aimed = pushes(recipe, folder, known), pushes(recipe, folder, recipe.aimed(folder))
+    order = np.random.default_rng([recipe.seed, 9]).permutation(len(aimed))
+    half = len(aimed) // 2
+    return [fitted.without(STRANGERS), aimed.where(np.sort(order[:half])), aimed.where(np.sort(order[half:]))]
