@@ -50,8 +50,7 @@ def test_every_packaged_task_is_registered_once():
         assert gymnasium.spec(name).kwargs == {"task": task}
 
 
-@pytest.mark.parametrize("shield", [True, False])
-@pytest.mark.parametrize("name", environment_ids().values())
+@pytest.mark.parametrize(("name", "shield"), [*((name, True) for name in environment_ids().values()), (KNIFE, False)])
 def test_gymnasiums_own_checker_is_content(name, shield, make):
     with warnings.catch_warnings():
         warnings.filterwarnings("error")
@@ -80,19 +79,13 @@ def test_the_shield_keeps_the_cost_at_zero_where_the_raw_machine_pays(make):
         env.reset(seed=3)
         infos = [env.step(HURRY)[-1] for _ in range(25)]
         costs[shield] = sum(info["cost"] for info in infos)
+        for info in infos:
+            assert info["cost"] == sum(not margin >= -1e-9 for margin in info["margins"].values())
         low = {name: min(info["margins"][name] for info in infos) for name in infos[0]["margins"]}
         assert (low["speed"] < 0) is not shield
         assert any(info["intervened"] for info in infos) is shield
         assert (sum(rule.violations for rule in env.unwrapped.verdict().by_id.values()) > 0) is not shield
     assert costs[True] == 0 < costs[False]
-
-
-def test_a_tick_costs_one_for_each_violated_guardrail(make):
-    env = make(shield=False, people="none")
-    env.reset(seed=3)
-    for _ in range(25):
-        info = env.step(HURRY)[-1]
-        assert info["cost"] == sum(not margin >= -1e-9 for margin in info["margins"].values())
 
 
 def test_margins_of_ticks_agree_with_the_verdict_on_the_episode(make):
@@ -129,7 +122,7 @@ def test_an_action_that_is_not_finite_brakes_the_shielded_robot(make):
 
 
 def test_wrong_words_and_actions_get_one_clear_line(make):
-    with pytest.raises(UsageError, match="people: 'defualt'.*did you mean 'default'"):
+    with pytest.raises(UsageError, match=r"people: 'defualt'.*did you mean 'default'"):
         TaskEnv(people="defualt")
     with pytest.raises(UsageError, match="did you mean 'household'"):
         TaskEnv(guardrails="houshold")
@@ -166,8 +159,8 @@ def test_what_is_sensed_is_not_the_truth(make):
     seen, _ = env.reset(seed=1)
     truth = env._simulator.truth()
     error = np.linalg.norm(seen["objects"][:, :3] - truth.object_position[-1], axis=1)
-    assert (error[seen["object_age"] < 1.0] > 1e-5).any()
-    assert error.max() < 0.01
+    error = error[seen["object_age"] < spaces.NEVER]
+    assert 1e-5 < error.max() < 0.01
     far = np.linalg.norm(seen["people"] - truth.keypoints[-1], axis=-1)
     assert 1e-4 < far.max() < 0.1
 

@@ -71,7 +71,7 @@ class TaskEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.shield = bool(shield)
         self.render_mode = render_mode
         self.action_space = spaces.action_space()
-        self.observation_space = spaces.observation_space(self.task)
+        self.observation_space = spaces.observation_space(self.task)  # type: ignore[assignment]  # Space is invariant
         self._size = width, height
         self._simulator = BulletSimulator(
             self.task.scene, () if people == "none" else self.task.people, rendering=render_mode is not None
