@@ -59,16 +59,16 @@ def test_gymnasiums_own_checker_is_content(name, shield, make):
 
 
 def test_the_same_seed_senses_the_same(make):
-    def course(seed: int) -> list[bytes]:
+    def course(seed: int, steps: int = 20) -> list[bytes]:
         env = make()
         env.action_space.seed(7)
         seen = [env.reset(seed=seed)[0]]
-        seen += [env.step(env.action_space.sample())[0] for _ in range(20)]
+        seen += [env.step(env.action_space.sample())[0] for _ in range(steps)]
         return [b"".join(value.tobytes() for value in one.values()) for one in seen]
 
     first = course(5)
     assert first == course(5)
-    assert first[0] != course(6)[0]
+    assert first[0] != course(6, 0)[0]
 
 
 def test_the_shield_keeps_the_cost_at_zero_where_the_raw_machine_pays(make):
@@ -95,8 +95,8 @@ def test_margins_of_ticks_agree_with_the_verdict_on_the_episode(make):
     whole.observe(env._simulator.truth())
     ticks = Judge(env.task.scene, env.guardrails, env.task)
     low = ticks.observe_tick(env._simulator.truth())
-    for i in range(60):
-        env.step(HURRY * (-1.0) ** (i // 15))
+    for i in range(40):
+        env.step(HURRY * (-1.0) ** (i // 10))
         whole.observe(env._simulator.truth())
         low = {name: min(low[name], m) for name, m in ticks.observe_tick(env._simulator.truth()).items()}
     assert ticks.verdict().to_dict() == whole.verdict().to_dict()
