@@ -25,9 +25,10 @@ from robotctl.judge.judge import Judge
 from robotctl.result import EpisodeResult, Tally
 from robotctl.robot import tcp_pose
 from robotctl.simulation.bullet import BulletSimulator
-from robotctl.state import N_JOINTS, TICK, Truth
+from robotctl.state import N_JOINTS, Truth
 from robotctl.task import Task
 from robotctl.task_planning.mission import Mission
+from robotctl.trajectory import along_tick
 from robotctl.world_model.composite import LearnedWorldModel, load_world_model
 
 ARMS = ("full", "none", "filter-only", "planner-only")
@@ -155,9 +156,7 @@ def mission_of(controller: Controller) -> Mission | None:
 def reference_along(cycle: Cycle, times: np.ndarray) -> np.ndarray:
     """Joint reference at the times (K,) of the tick that the cycle commanded, (K, 10): an exact double integrator."""
     robot = cycle.state.robot
-    acceleration = (cycle.verdict.action[:N_JOINTS] - robot.dq_ref) / TICK
-    s = (times - cycle.observation.time)[:, None]
-    return robot.q_ref + s * (robot.dq_ref + 0.5 * s * acceleration)
+    return along_tick(robot.q_ref, robot.dq_ref, cycle.verdict.action[:N_JOINTS], times - cycle.observation.time)
 
 
 def log_step(controller: Controller, cycle: Cycle, truth: Truth, reference: np.ndarray) -> Step:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from robotctl.state import TICK
+
 Array = Any  # numpy.ndarray or jax.Array
 
 
@@ -54,3 +56,13 @@ class Sweep:
     capsule_radius: Array  # (H+1, C) body radius + keypoint bound [m]
     rotation_bound: Array | float = 0.0  # (H+1, 1) angle the hand's true rotation may be off [rad]
     human_distance: Array | None = None  # (H+1, S) surface distance to the nearest capsule, where already known [m]
+
+
+def along_tick(q_ref: np.ndarray, dq_ref: np.ndarray, velocity: np.ndarray, since: np.ndarray) -> np.ndarray:
+    """Joint reference (K, 10) at times `since` (K,) [s] into a tick from q_ref, dq_ref that ends with `velocity`.
+
+    Exact: the reference is a double integrator, its acceleration constant over the tick.
+    """
+    acceleration = (velocity - dq_ref) / TICK
+    s = since[:, None]
+    return q_ref + s * (dq_ref + 0.5 * s * acceleration)

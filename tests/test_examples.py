@@ -30,3 +30,10 @@ def test_an_added_guardrail_file_only_tightens():
 def test_plan_one_motion(capsys):
     runpy.run_path(str(EXAMPLES / "plan_one_motion.py"))
     assert "solved" in capsys.readouterr().out
+
+
+def test_gymnasium_random_policy(capsys):
+    runpy.run_path(str(EXAMPLES / "gymnasium_random_policy.py"))
+    said = capsys.readouterr().out
+    assert "shield on:  cost 0," in said
+    assert "shield off: cost 0," not in said

@@ -78,13 +78,38 @@ class Judge:
 
     def observe(self, truth: Truth, reference: np.ndarray | None = None) -> None:
         """Judges one tick of ground truth; `reference` (K, 10) are the joint references at its steps."""
+        self._observe(truth, reference, [record.ceiling for record in self._records])
+
+    def observe_tick(self, truth: Truth, reference: np.ndarray | None = None) -> dict[str, float]:
+        """Judges one tick like `observe`, and returns the smallest margin of every guardrail within this tick.
+
+        By guardrail id, in the guardrail's unit; inf where it was silent, NaN is unsafe. `observe` looks only at what
+        could lower the episode's worst margin, which is cheaper; the verdict is the same.
+        """
+        margins = self._observe(truth, reference, [np.inf] * len(self._rules))
+        out: dict[str, float] = {}
+        for rule, margin in zip(self._rules, margins, strict=True):
+            name = rule.header.id
+            out[name] = float(np.minimum(out.get(name, np.inf), np.min(margin, initial=np.inf)))  # keeps NaN
+        return out
+
+    def objective(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The task's conditions in words: those satisfied now, and those not."""
+        if self._start is None or self._end is None:
+            return (), ()
+        return judge_objective(self._task, self._objects, self._start, self._end)
+
+    def _observe(self, truth: Truth, reference: np.ndarray | None, ceilings: Sequence[float]) -> list[np.ndarray]:
+        """Judges one tick; returns the margins (K,) of every rule, exact where they are below the rule's ceiling."""
         tick = Tick(truth, self._last, self._objects, self._grip, self._robot)
-        for rule, record in zip(self._rules, self._records, strict=True):
+        margins = [np.full(len(tick.dt), np.inf) for _ in self._rules]
+        for i, rule in enumerate(self._rules):
             formula = _FORMULAS.get(type(rule))
             if formula is not None and tick.concerns(rule):
-                record.add(truth.time, tick.dt, formula(rule, tick, record.ceiling))
+                margins[i] = formula(rule, tick, ceilings[i])
+                self._records[i].add(truth.time, tick.dt, margins[i])
         if truth.person_names:
-            self._people(truth, tick)
+            self._people(truth, tick, ceilings, margins)
         self._monitor.people(tick.dt, truth.keypoints)
         marks = landmarks(tick.pose)
         before = landmarks(tick.before)
@@ -96,13 +121,11 @@ class Judge:
         self._last = truth
         self._end = tick.arrangement(self._objects)
         self._start = self._start or self._end
+        return margins
 
     def verdict(self) -> JudgeVerdict:
         """What happened up to now."""
-        satisfied: tuple[str, ...] = ()
-        unsatisfied: tuple[str, ...] = ()
-        if self._start is not None and self._end is not None:
-            satisfied, unsatisfied = judge_objective(self._task, self._objects, self._start, self._end)
+        satisfied, unsatisfied = self.objective()
         return JudgeVerdict(
             satisfied=satisfied,
             unsatisfied=unsatisfied,
@@ -128,15 +151,15 @@ class Judge:
             self._bodies[key] = bodies(surfaces, blades)
         return self._bodies[key]
 
-    def _people(self, truth: Truth, tick: Tick) -> None:
-        """Rules on speed near people, the separation and touches, in one pass."""
+    def _people(self, truth: Truth, tick: Tick, ceilings: Sequence[float], margins: list[np.ndarray]) -> None:
+        """Rules on speed near people, whose margins it fills in, the separation and touches, in one pass."""
         spoken = [
             i for i, rule in enumerate(self._rules) if isinstance(rule, Separation | BladeSpeed) and tick.concerns(rule)
         ]
         rules = [self._rules[i] for i in spoken]
         numbers = np.array([[r.radius, r.slope, r.v_max] for r in rules]).reshape(-1, 3)  # type: ignore[attr-defined]
         blade = np.array([isinstance(r, BladeSpeed) for r in rules], dtype=bool)
-        ceiling = np.array([self._records[i].ceiling for i in spoken])
+        ceiling = np.array([ceilings[i] for i in spoken])
         steps, people = truth.keypoints.shape[:2]
         b = tick.bodies
         margin, distance, touch = against_people(
@@ -148,7 +171,8 @@ class Judge:
             numbers, blade, ceiling, self._separation,
         )  # fmt: skip
         for row, i in enumerate(spoken):
-            self._records[i].add(truth.time, tick.dt, margin[:, row])
+            margins[i] = margin[:, row]
+            self._records[i].add(truth.time, tick.dt, margins[i])
         self._separation = min(self._separation, float(distance.min()))
         for p, name in enumerate(truth.person_names):
             self._contacts.setdefault(name, Contacts()).add(truth.time, tick.dt, touch[:, p])
