@@ -108,7 +108,7 @@ def _doable(predicate: Predicate, scene: Scene) -> Iterator[str]:
     names = [predicate.object] if predicate.object else list(starting(scene, predicate.forall, predicate.origin))
     kinds = [scene.kind_of(name) for name in names]
     for name, kind in zip(names, kinds, strict=True):
-        if not kind.grasps:
+        if not kind.grasps and predicate.is_ not in ("at", "upright"):  # what is pushed need not be picked up
             yield f"object '{name}' cannot be picked up: its kind '{kind.name}' has no grasps"
     if predicate.place and not predicate.negate:
         area = sum(4 * float(place.half.prod()) for place in places_named(scene, predicate.place))

@@ -12,15 +12,18 @@ from typer.testing import CliRunner
 from robotctl.cli.main import app
 from robotctl.errors import InvalidFileError, UsageError
 from robotctl.scene_files import load_scene
-from robotctl.training import train, units
+from robotctl.training import records, train, units
 from robotctl.training.fit_actuators import samples_of
 from robotctl.training.play_data import play
+from robotctl.training.push_data import PushTrace
+from robotctl.training.recipe import Amount, Recipe, data_hash, recipe_of
+from robotctl.training.tables import save_table
 from robotctl.training.target import household, open_target
-from robotctl.training.train import Amount, Recipe
 from robotctl.world_model.composite import load_world_model
+from robotctl.world_model.skill_outcome import SkillAttempt
 from robotctl.world_model.world_model import HORIZON
 
-TINY = Recipe("kitchen", 1000, Amount(people=20, play=12, skills=2, people_steps=200, play_steps=200))
+TINY = Recipe("kitchen", 1000, Amount(20, 12, 2, 75, 100, 200, 200, 200))
 
 
 def test_play_is_repeatable_and_its_samples_are_undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +51,25 @@ def test_a_unit_is_one_whole_file_and_says_when_it_is_not(tmp_path: Path) -> Non
     job.path.write_bytes(first[: len(first) // 2])
     assert not units.readable(job)
     with pytest.raises(InvalidFileError, match="not a whole data file"):
-        units.load_people([job])
+        records.windows_from([job.path])
+
+
+def test_what_was_collected_comes_back_as_it_was(tmp_path: Path) -> None:
+    tried = [SkillAttempt("pick", "cup", {"gap": 0.1}, True, 3.0, float("nan")),
+             SkillAttempt("place", "fork", {}, False, 4.5, 0.02)]  # fmt: skip
+    path = tmp_path / "a.parquet"
+    save_table(path, records.of_attempts(tried))
+    (first, second) = records.attempts_from([path])
+    assert (first.features, first.success, second) == ({"gap": 0.1}, True, tried[1])
+    assert np.isnan(first.displacement)
+    with pytest.raises(InvalidFileError, match="not data of this kind"):
+        records.pushes_from([path])
+    rows = np.arange(12.0).reshape(4, 3)
+    pushes = [PushTrace("mug", rows, rows + 1, rows + 2, False), PushTrace("jar", rows[:2], rows[:2], rows[:2], True)]
+    save_table(path, records.of_pushes(pushes))
+    for one, two in zip(pushes, records.pushes_from([path]), strict=True):
+        assert (one.kind, one.toppled) == (two.kind, two.toppled)
+        assert all(np.array_equal(getattr(one, name), getattr(two, name)) for name in ("hand", "thing", "seen"))
 
 
 def test_targets() -> None:
@@ -66,7 +87,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
         train.collect(TINY, tmp_path, 1, False)
     assert (tmp_path / "thesis.txt").read_text() == "important"
     with pytest.raises(UsageError, match="train collect"):
-        train.recipe_of(tmp_path)
+        recipe_of(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +113,7 @@ def test_the_whole_pipeline_twice_gives_the_same_model(tmp_path: Path) -> None:
         folder = tmp_path / name
         answers.append(train.train(TINY, tmp_path / f"{name}.safetensors", folder, workers=2))
     assert answers[0]["sha256"] == answers[1]["sha256"]
-    assert train.data_hash(TINY, tmp_path / "a") == train.data_hash(TINY, tmp_path / "b")
+    assert data_hash(TINY, tmp_path / "a") == data_hash(TINY, tmp_path / "b")
     card = json.loads((tmp_path / "a.json").read_text())
     assert card["sha256"] == answers[0]["sha256"]
     assert {part["name"] for part in card["evaluation"]["parts"]} >= {"human_motion", "actuator_residual"}

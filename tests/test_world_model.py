@@ -28,12 +28,7 @@ from robotctl.world_model.composite import DEFAULT, LearnedWorldModel, load_worl
 from robotctl.world_model.ensemble import Ensemble
 from robotctl.world_model.human_motion import COVERAGE, STEPS
 from robotctl.world_model.kinematic import KinematicModel, integrate
-from robotctl.world_model.skill_outcome import (
-    SkillAttempt,
-    SkillOutcomeModel,
-    load_attempts,
-    save_attempts,
-)
+from robotctl.world_model.skill_outcome import SkillAttempt, SkillOutcomeModel
 from robotctl.world_model.world_model import HORIZON, MODEL_STEP, WorldModel
 
 SPEEDS = np.array([1.6, 2.0, 2.0, 3.0])
@@ -273,18 +268,6 @@ def test_few_attempts_are_counted_many_are_learned_from() -> None:
     (part,) = evaluate_skills(many, 0)
     assert part["error"] < 0.6 * part["baselines"]["base_rate"]
     assert part["auroc"] > 0.85
-
-
-def test_attempts_survive_the_disk(tmp_path: Path) -> None:
-    tried = attempts(5)
-    path = tmp_path / "a.jsonl"
-    save_attempts(path, tried)
-    again = load_attempts(path)
-    assert [a.features for a in again] == [a.features for a in tried]
-    assert [a.success for a in again] == [a.success for a in tried]
-    path.write_text(path.read_text() + '{"skill": "pick"}\n')
-    with pytest.raises(InvalidFileError, match=r"a\.jsonl:6"):
-        load_attempts(path)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------

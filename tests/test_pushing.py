@@ -1,0 +1,277 @@
+"""Pushing: what the hand meets, what the contact model promises, and a push in the simulator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robotctl.geometry import quaternion_from_matrix, rotation_z
+from robotctl.scene_files import load_scene
+from robotctl.silhouette import CELL, REACH, cross, signed_distance, silhouette
+from robotctl.skills.pushing import FARTHEST, plan_push
+from robotctl.state import ObjectState
+from robotctl.training.curiosity import curious_push, disagreement, pushable
+from robotctl.training.fit_contact import (
+    LENGTH,
+    SCALE,
+    Pushes,
+    calibrate,
+    evaluate_contact,
+    fit_contact,
+    pushes_of,
+    rolled_out,
+)
+from robotctl.training.push_data import aimed_push, random_push, try_push
+from robotctl.world_model.contact import (
+    FINGERS,
+    INPUTS,
+    OUTPUTS,
+    QUASI_STATIC,
+    STEPS,
+    UNSEEN,
+    ContactModel,
+    Push,
+    Pushed,
+    Shapes,
+    touch,
+)
+from robotctl.world_model.ensemble import Ensemble
+
+KITCHEN = load_scene("kitchen")
+KINDS = [kind.name for kind in pushable(KITCHEN)]
+ANGLES = st.floats(-3.1, 3.1)
+
+
+def random_model(seed: int) -> ContactModel:
+    """A contact model with random weights."""
+    rng = np.random.default_rng(seed)
+    sizes = ((3, 16, INPUTS), (3, 16, 16), (3, OUTPUTS, 16))
+    weights = tuple(rng.normal(scale=0.4, size=size).astype(np.float32) for size in sizes)
+    return ContactModel(SCALE, Ensemble(weights, tuple(0.1 * w[:, :, 0] for w in weights)))
+
+
+def ends(model: ContactModel, kind: str, thing: np.ndarray, hands: np.ndarray) -> np.ndarray:
+    """Final pose (3,) that the first member foresees."""
+    shapes = Shapes.of([Pushed.of(KITCHEN.kinds[kind])])
+    return model.rollout(shapes, np.zeros(1, int), thing[None], hands[None])[0, 0, -1]
+
+
+# ---- silhouettes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_silhouette_is_the_outline_of_its_kind(name: str) -> None:
+    kind = KITCHEN.kinds[name]
+    shape = silhouette(kind.urdf)
+    reach = np.linalg.norm(shape.polygon, axis=1)
+    assert reach.max() == pytest.approx(kind.radius, rel=0.06)
+    assert np.all(cross(shape.polygon, np.roll(shape.polygon, -1, axis=0)) > 0.0)  # counter-clockwise, star-shaped
+    middle = round(REACH / CELL)
+    assert shape.distance[middle, middle] < -0.01  # negative inside
+    corner = np.array([[-REACH, -REACH]])
+    assert shape.distance[0, 0] == pytest.approx(signed_distance(shape.polygon, corner)[0])
+    assert shape.distance[0, 0] > 0.1
+
+
+def test_signed_distance_of_a_square() -> None:
+    square = 0.1 * np.array([[1, -1], [1, 1], [-1, 1], [-1, -1]], float)
+    points = np.array([[0.0, 0.0], [0.2, 0.0], [0.2, 0.2], [0.09, 0.0]])
+    assert signed_distance(square, points) == pytest.approx([-0.1, 0.1, 0.1 * np.sqrt(2), -0.01])
+
+
+def test_only_what_is_above_the_finger_tips_is_met() -> None:
+    """The butter dish's board is lower than the tips: the hand meets its cover."""
+    kind = KITCHEN.kinds["butter_dish"]
+    met = Pushed.of(kind)
+    assert met.tip > 0.014
+    assert np.abs(met.shape.polygon[:, 0]).max() < 0.08 < np.abs(silhouette(kind.urdf).polygon[:, 0]).max()
+
+
+# ---- the contact model -----------------------------------------------------------------------------------------
+
+
+@given(ANGLES, ANGLES, st.floats(-0.02, 0.02), st.sampled_from(KINDS))
+@settings(max_examples=25, deadline=None)
+def test_what_is_foreseen_does_not_depend_on_where_one_looks_from(
+    turned: float, heading: float, offset: float, name: str
+) -> None:
+    """The same push elsewhere, turned, in a mirror (for what is symmetric), or with the hand turned by half a turn."""
+    model = random_model(0)
+    push = Push(np.array([-0.17, offset]), 0.0, 0.2 * np.sin(heading), 0.15, 0.12)
+    origin, moved = np.zeros(3), np.array([0.7, -0.3, turned])
+    end = ends(model, name, origin, push.hands(origin))
+    elsewhere = ends(model, name, moved, push.hands(moved))
+    back = rotation_z(turned)[:2, :2].T @ (elsewhere[:2] - moved[:2])
+    assert np.append(back, elsewhere[2] - turned) == pytest.approx(end, abs=1e-5)
+    other_side = push.hands(origin) + np.array([0.0, 0.0, np.pi])
+    assert ends(model, name, origin, other_side) == pytest.approx(end, abs=1e-5)
+    if name in ("cup", "bowl", "plate", "jar", "book", "butter_dish", "loaf"):
+        mirror = np.array([1.0, -1.0, -1.0])
+        mirrored = ends(model, name, origin, push.hands(origin) * mirror)
+        assert mirrored == pytest.approx(end * mirror, abs=0.01)  # the grid and ties between corners are not exact
+
+
+def test_a_resting_thing_stays_where_no_hand_comes() -> None:
+    model = random_model(1)
+    push = Push(np.array([-0.2, 0.0]), np.pi, 0.0, 0.2, 0.12)  # away from it
+    start = np.array([0.1, 0.2, 0.3])
+    assert ends(model, "cup", start, push.hands(start)) == pytest.approx(start)
+
+
+def test_a_straight_push_through_the_middle_carries_the_thing_along() -> None:
+    """Quasi-static: by symmetry no turn, and it ends where the hand's face ends."""
+    push = Push(np.array([-0.15, 0.0]), 0.0, 0.0, 0.20, 0.12)
+    end = ends(QUASI_STATIC, "jar", np.zeros(3), push.hands(np.zeros(3)))
+    face = -0.15 + 0.20 + 0.009
+    assert end == pytest.approx([face + 0.050, 0.0, 0.0], abs=3e-3)
+
+
+@given(st.floats(-0.05, 0.05), st.floats(-0.6, 0.6), st.sampled_from(KINDS))
+@settings(max_examples=40, deadline=None)
+def test_the_quasi_static_push_moves_the_contact_with_the_hand(offset: float, slant: float, name: str) -> None:
+    """The object makes way: after the step the hand is no deeper in it than the approximation of one step allows."""
+    shapes = Shapes.of([Pushed.of(KITCHEN.kinds[name])])
+    push = Push(np.array([-0.18, offset]), slant, slant, 0.2, 0.10)
+    hands = push.hands(np.zeros(3))
+    path = QUASI_STATIC.rollout(shapes, np.zeros(1, int), np.zeros((1, 3)), hands[None])[0, 0]
+    which = np.zeros(len(path), int)
+    assert np.all(touch(shapes, which, path, hands).depth < 0.006)
+
+
+def test_no_bound_no_promise() -> None:
+    bound = {"mug": np.linspace(0.0, 0.01, STEPS + 1), UNSEEN: np.full(STEPS + 1, 0.02)}
+    model = replace(QUASI_STATIC, bound=bound)
+    assert model.error("mug", 3) == pytest.approx(bound["mug"][:4])
+    assert model.error("mug", STEPS + 5)[-1] == 0.01
+    assert model.error("ufo", 2) == pytest.approx([0.02] * 3)
+    assert QUASI_STATIC.error("mug", 2).min() > 0.02  # not calibrated: as good as nothing
+
+
+def test_the_model_survives_storage_and_odd_shapes_do_not() -> None:
+    model = replace(random_model(2), bound={"mug": np.full(STEPS + 1, 0.01)})
+    again = ContactModel.from_arrays(model.arrays())
+    push = Push(np.array([-0.15, 0.01]), 0.0, 0.0, 0.2, 0.12)
+    hands = push.hands(np.zeros(3))
+    assert np.array_equal(ends(again, "mug", np.zeros(3), hands), ends(model, "mug", np.zeros(3), hands))
+    assert ContactModel.from_arrays({}) is QUASI_STATIC
+    for name, wrong in (("contact.scale", np.ones(2)), ("contact.bound.mug", np.full(STEPS + 1, -1.0))):
+        with pytest.raises(ValueError, match="contact"):
+            ContactModel.from_arrays({**model.arrays(), name: wrong})
+    with pytest.raises(ValueError, match="must map"):
+        ContactModel.from_arrays({**model.arrays(), "contact.network.w0": np.ones((3, 16, 5))})
+
+
+# ---- playing and learning --------------------------------------------------------------------------------------
+
+
+def test_a_push_in_the_simulator_is_repeatable_and_the_hand_goes_where_it_was_sent() -> None:
+    kind = KITCHEN.kinds["mug"]
+    push = aimed_push(kind, np.random.default_rng(1000))
+    one, two = (try_push(KITCHEN, kind, push, np.random.default_rng(1001)) for _ in range(2))
+    assert one is not None
+    assert two is not None
+    assert one.thing.tobytes() == two.thing.tobytes()
+    assert one.moved > 0.02
+    assert not one.toppled
+    hands = push.hands(one.thing[0], late=0.028)[: len(one.hand)]
+    assert np.abs(hands[:, :2] - one.hand[: len(hands), :2]).max() < 0.004
+    assert np.abs(one.seen[0] - one.thing[0])[:2].max() < 0.004
+
+
+def made_up(count: int, seed: int) -> Pushes:
+    """Pushes whose outcome is the quasi-static one with everything moved 10 % less far: something to learn."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        push = aimed_push(KITCHEN.kinds["jar"], rng)
+        hands = push.hands(np.zeros(3))[:LENGTH]
+        hands = np.concatenate([hands, np.repeat(hands[-1:], LENGTH - len(hands), axis=0)])
+        shapes = Shapes.of([Pushed.of(KITCHEN.kinds["jar"])])
+        rows.append((hands, QUASI_STATIC.rollout(shapes, np.zeros(1, int), np.zeros((1, 3)), hands[None])[0, 0]))
+    hand, thing = (np.array(column) for column in zip(*rows, strict=True))
+    met = Pushed.of(KITCHEN.kinds["jar"])
+    zero = np.zeros(count, int)
+    return Pushes(("jar",), (met.shape,), Shapes.of([met]), zero, hand, thing, thing, zero + 40)
+
+
+def test_bounds_hold_as_declared_and_are_told_apart_by_kind() -> None:
+    train, test = made_up(120, 0), made_up(120, 1)
+    noise = np.random.default_rng(3).normal(scale=0.004, size=(2, 120, 1, 3)) * [1.0, 1.0, 0.0]
+    calibrated = calibrate(QUASI_STATIC, replace(train, thing=train.thing + noise[0]), frozenset())
+    part = evaluate_contact(calibrated, replace(test, thing=test.thing + noise[1]), frozenset())
+    assert 0.8 < part["coverage"]["moving_2s"] < 0.98
+    assert set(calibrated.bound) == {"jar"}
+    strangers = calibrate(QUASI_STATIC, train, frozenset({"jar"}))
+    assert set(strangers.bound) == {UNSEEN}
+    assert part["baselines"]["nothing_moves"][3] > part["error"][3]
+
+
+def test_curiosity_prefers_what_touches() -> None:
+    model, kind = random_model(4), KITCHEN.kinds["mug"]
+    rng = np.random.default_rng(1000)
+    pushes = [random_push(kind, rng) for _ in range(40)]
+    spread = disagreement(model, kind, pushes)
+    missing = spread < 1e-9
+    assert 0.3 < missing.mean() < 0.95  # most random pushes teach nothing
+    chosen = [disagreement(model, kind, [curious_push(model, kind, rng)])[0] for _ in range(5)]
+    assert np.mean(chosen) > 2.0 * spread.mean()
+
+
+@pytest.mark.slow
+def test_learning_through_rollouts_beats_the_first_guess() -> None:
+    kinds = {"bowl": KITCHEN.kinds["bowl"]}
+    traces = []
+    for i in range(120):
+        generator = np.random.default_rng([1000, i])
+        push = aimed_push(kinds["bowl"], generator)
+        traces.append(try_push(KITCHEN, kinds["bowl"], push, generator))
+    data = pushes_of([t for t in traces if t is not None], kinds)
+    train, test = data.where(np.arange(len(data)) < 90), data.where(np.arange(len(data)) >= 90)
+    model = fit_contact(train, 0, 600)
+
+    def error(candidate: ContactModel) -> float:
+        away = rolled_out(candidate, test, 20)[:, 20, :2] - test.thing[:, 20, :2]
+        return float(np.linalg.norm(away, axis=1).mean())
+
+    assert error(model) < 0.7 * error(QUASI_STATIC)
+
+
+# ---- planning --------------------------------------------------------------------------------------------------
+
+
+def standing(name: str, kind: str, x: float, y: float) -> ObjectState:
+    turned = quaternion_from_matrix(rotation_z(0.4))
+    return ObjectState(name, kind, KITCHEN.kinds[kind].labels, np.array([x, y, 0.75]), turned, 0.0)
+
+
+def planned(others: tuple[ObjectState, ...] = (), target: tuple[float, float] = (0.2, -0.5), overhang: float = 0.0):
+    model = replace(QUASI_STATIC, bound={UNSEEN: np.full(STEPS + 1, 0.01)})
+    with_kinds = [(item, KITCHEN.kinds[item.kind]) for item in others]
+    return plan_push(
+        standing("mug", "mug", 0.0, -0.5), KITCHEN.kinds["mug"], np.array(target), KITCHEN.place("table"), with_kinds,
+        model, np.random.default_rng(1000), 0.025, overhang,
+    )  # fmt: skip
+
+
+def test_a_push_is_planned_to_its_target_through_the_model() -> None:
+    plan = planned()
+    assert plan is not None
+    assert plan.distance < 0.004
+    assert plan.push.length <= FARTHEST
+    again = planned()
+    assert again is not None
+    assert again.push.start == pytest.approx(plan.push.start)
+
+
+def test_no_push_is_offered_that_might_do_harm() -> None:
+    assert planned(target=(0.3, -0.23)) is None or planned(target=(0.3, -0.23)).distance > 0.01  # the table ends
+    blocked = planned((standing("cup", "cup", 0.2, -0.5),))
+    assert blocked is None or np.linalg.norm(blocked.end[:2] - [0.2, -0.5]) > 0.041 + 0.076 - 0.01
+
+
+def test_the_hand_is_wider_than_its_tips() -> None:
+    assert tuple(Pushed.of(KITCHEN.kinds["mug"]).half) == FINGERS
