@@ -301,7 +301,8 @@ TYPOS = [
     ("task", "is: on", "is: over",
      "9:46: key 'objective.all[0].is': unknown predicate 'over'; did you mean 'open'?"),
     ("task", "is: on", "is: next_to",
-     "9:46: key 'objective.all[0].is': 'next_to' is not supported yet by this version; supported: at, inside, on, upright"),
+     "9:46: key 'objective.all[0].is': 'next_to' is not supported yet by this version; "
+     "supported: at, inside, on, upright"),
     ("task", "upright: cup_1", "open: cup_1",
      "10:20: key 'objective.all[1].not.open': 'open' is not supported yet by this version; "
      "supported: at, inside, on, upright"),

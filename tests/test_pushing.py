@@ -204,7 +204,7 @@ def test_bounds_hold_as_declared_and_are_told_apart_by_kind() -> None:
     calibrated = calibrate(QUASI_STATIC, replace(train, thing=train.thing + noise[0]), frozenset())
     part = evaluate_contact(calibrated, replace(test, thing=test.thing + noise[1]), frozenset())
     assert 0.8 < part["coverage"]["moving_2s"] < 0.98
-    assert set(calibrated.bound) == {"jar"}
+    assert set(calibrated.bound) == {"jar", UNSEEN}
     strangers = calibrate(QUASI_STATIC, train, frozenset({"jar"}))
     assert set(strangers.bound) == {UNSEEN}
     assert part["baselines"]["nothing_moves"][3] > part["error"][3]

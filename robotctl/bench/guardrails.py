@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Trial:
     model: Path | None
     time_limit: float | None = None  # [s]; None: the task's
     keep: bool = False  # keep the log of an uneventful episode, too
+    options: dict[str, Any] = field(default_factory=dict)  # further fields of robotctl.control.RunOptions
 
     @property
     def key(self) -> str:
@@ -65,7 +66,12 @@ def trials(
     keep: bool = False,
 ) -> list[Trial]:
     """All episodes to run, arms interleaved so that an early look compares like with like."""
-    return [Trial(arm, task, seed, folder, model, time_limit, keep) for seed in seeds for task in tasks for arm in arms]
+    return [
+        Trial(arm, task, seed, folder, model, time_limit, keep, ARMS[arm])
+        for seed in seeds
+        for task in tasks
+        for arm in arms
+    ]
 
 
 def chosen_tasks(pattern: str) -> list[str]:
@@ -136,7 +142,7 @@ def run_trial(trial: Trial) -> dict[str, Any]:
         "out": log,
         "model": trial.model,
         "time_limit": trial.time_limit,
-        **ARMS[trial.arm],
+        **trial.options,
     }
     answer = run_job(EpisodeJob(trial.task, options=options))
     if not trial.keep and answer["success"] and not violates(answer):

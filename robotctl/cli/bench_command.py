@@ -93,6 +93,83 @@ def guardrails(
     raise typer.Exit(exit_code(answer))
 
 
+@app.command("model")
+def model_(
+    tasks: Annotated[str, typer.Option(help="Tasks by a pattern over their names, or one task file.")] = "kitchen/*",
+    episodes: Annotated[int, typer.Option(help="Episodes of each task in each arm.", min=1)] = 10,
+    seeds: Annotated[str | None, typer.Option(help="Seeds A:B (without B) instead.", show_default=False)] = None,
+    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
+    model: Annotated[
+        Path | None, typer.Option(help="A world model made by `robotctl train`.", show_default="the packaged one")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what lies in --out.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the logs of uneventful episodes, too.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for answers and logs.", show_default="runs/bench-model-DATE")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Runs tasks with the learned model, with what is known without learning, and with random weights.
+
+    Exit code 5 if a guardrail was violated in any arm: they do not depend on the model.
+    """
+    from robotctl.bench.episodes import violates
+    from robotctl.bench.guardrails import chosen_seeds, chosen_tasks, run_bench
+    from robotctl.bench.model import ARMS, bench_answer, model_files, trials
+    from robotctl.cli.output import console, note, print_json, stdout_for_answers
+    from robotctl.cli.view import progress_bar
+    from robotctl.errors import UsageError
+
+    if resume and out is None:
+        raise UsageError("--resume needs the --out of the bench to go on with")
+    folder = out or Path("runs") / f"bench-model-{datetime.now():%Y%m%d-%H%M%S}"
+    names, numbers = chosen_tasks(tasks), chosen_seeds(seeds, episodes)
+    plan = trials(names, numbers, ARMS, folder, model_files(model, folder, 0), keep)
+    with stdout_for_answers(), progress_bar(len(plan), "episodes") if sys.stderr.isatty() else nullcontext() as bar:
+
+        def advance(trial: Any, answer: dict[str, Any]) -> None:
+            if bar is not None:
+                bar.advance(bool(answer["success"]), violates(answer))
+
+        try:
+            results = run_bench(plan, workers, resume, advance)
+        except KeyboardInterrupt:
+            note(f"to go on: the same command with  --resume --out {folder}")
+            raise
+    answer = bench_answer(results, names, numbers, folder, model)
+    if as_json:
+        print_json(answer)
+    else:
+        console().print(model_table(answer))
+    bad = any(row["episodes_violating"] or row["contacts_moving"] for row in answer["closed_loop"])
+    raise typer.Exit(5 if bad else 1 if any(row["failed"] for row in answer["closed_loop"]) else 0)
+
+
+def model_table(answer: dict[str, Any]) -> Any:
+    """Tasks and arms as a table, one row each."""
+    from rich.table import Table
+
+    from robotctl.cli.report import number
+
+    grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    grid.add_column("task", no_wrap=True)
+    grid.add_column("model", no_wrap=True)
+    for title in ("n", "success (95 %)", "time", "skills", "pushes", "violating"):
+        grid.add_column(title, justify="right")
+    for row in answer["closed_loop"]:
+        grid.add_row(
+            row["task"],
+            f"[bold]{row['name']}[/]",
+            str(row["episodes"]),
+            f"{number(row['success_rate'])} ({_interval(row['success_ci95'])})",
+            number(row["time_s_median"], 1, "s"),
+            number(row["skills_median"], 1),
+            number(row["pushes_median"], 1),
+            f"[{'red' if row['episodes_violating'] else 'green'}]{row['episodes_violating']}[/]",
+        )
+    return grid
+
+
 @app.command("planner")
 def planner(
     seeds: Annotated[str | None, typer.Option(help="Seeds A:B (without B).", show_default="0:6")] = None,

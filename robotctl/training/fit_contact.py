@@ -170,9 +170,12 @@ def calibrate(model: ContactModel, pushes: Pushes, strangers: frozenset[str]) ->
     bound = {}
     for name in np.unique(group):
         radius = conformal_quantile(error[moved & (group == name)], COVERAGE)
-        if not np.all(np.isfinite(radius)):
-            raise UsageError(f"too few pushes of {name} to calibrate the contact model; collect more")
-        bound[str(name)] = np.maximum.accumulate(radius)
+        if np.all(np.isfinite(radius)):  # with too few pushes of a kind the bound of unseen kinds stands in
+            bound[str(name)] = np.maximum.accumulate(radius)
+    if not bound:
+        raise UsageError("too few pushes of any kind to calibrate the contact model; collect more")
+    if UNSEEN not in bound:
+        bound[UNSEEN] = np.max(list(bound.values()), axis=0)
     return replace(model, bound=bound)
 
 
