@@ -1,0 +1,107 @@
+"""Plans actions through the learned model by the cross-entropy method, replanning at every step.
+
+The method is iCEM (Pinneri et al. 2020, "Sample-efficient cross-entropy method for real-time planning"): coloured
+noise (section 3.1), elites kept between iterations and shifted between steps (3.2), the mean among the last samples
+(3.3), and the best sequence found is executed. A sequence is worth sum_t gamma^t r_t + gamma^H V(s_H) in the rollout
+of one member of the ensemble, another for every sequence and iteration (TS-infinity of Chua et al. 2018, section 5).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import robotctl.training.jax_fit  # noqa: F401  # sets what must be set before JAX starts
+from robotctl.training.gym import dynamics, value
+from robotctl.training.gym.dynamics import Model, Moment, Network
+from robotctl.training.gym.noise import basis
+from robotctl.training.gym.value import GAMMA
+
+import jax  # isort: skip
+import jax.numpy as jnp  # isort: skip
+
+HORIZON = 10
+SAMPLES = 91  # with the kept ones and the mean a multiple of the ensemble's members
+ITERATIONS = 2
+ELITES = 10
+KEPT = 4  # elites that go into the next iteration
+COLOUR = 2.0  # exponent of the noise's power spectrum, 1 / f^colour
+SPREAD = 0.6  # initial standard deviation, actions in [-1, 1]
+MOMENTUM = 0.1
+LEAST = 0.03  # standard deviation that is kept while refining
+
+
+class Warm(NamedTuple):
+    """What a plan leaves for the next: mean (H, actions) and the best sequences (KEPT, H, actions)."""
+
+    mean: jax.Array
+    elites: jax.Array
+
+
+def start(episodes: int, actions: int) -> Warm:
+    """Nothing known yet, for a number of episodes at once."""
+    return Warm(
+        jnp.zeros((episodes, HORIZON, actions), jnp.float32), jnp.zeros((episodes, KEPT, HORIZON, actions), jnp.float32)
+    )
+
+
+def worth(
+    model: Model, terminal: Network, achieved: slice, now: Moment, goal: jax.Array, actions: jax.Array
+) -> jax.Array:
+    """Worth (n,) of action sequences (n, H, actions) from one moment: sequence i by member i modulo M, n = k M."""
+    members = len(model.dynamics[0][0])
+    scale = model.scale
+
+    def member(network: Network, head: Network, actions: jax.Array) -> jax.Array:
+        n = len(actions)
+        begin = Moment(*(jnp.broadcast_to(x, (n, *x.shape)) for x in now))
+        goals = jnp.broadcast_to(goal, (n, *goal.shape))
+
+        def one(carry: Any, action: jax.Array) -> Any:
+            moment, total, factor = carry
+            then = dynamics.step(network, scale, moment, action)
+            gained = jnp.zeros(n) if goal.shape[-1] else dynamics.reward(head, scale, moment, action, then)
+            return (then, total + factor * value.stage(scale, achieved, then, goals, gained), factor * GAMMA), None
+
+        (end, total, factor), _ = jax.lax.scan(one, (begin, jnp.zeros(n), jnp.ones(())), actions.swapaxes(0, 1))
+        return total + factor * value.value(terminal, scale, achieved, end, goals)
+
+    shared = actions.reshape(-1, members, *actions.shape[1:]).swapaxes(0, 1)
+    return jax.vmap(member)(model.dynamics, model.reward, shared).swapaxes(0, 1).reshape(-1)
+
+
+@partial(jax.jit, static_argnames="span")
+def plan(
+    model: Model,
+    terminal: Network,
+    span: tuple[int, int],
+    now: Moment,
+    goal: jax.Array,
+    warm: Warm,
+    key: jax.Array,
+    numbers: jax.Array,
+) -> tuple[jax.Array, Warm]:
+    """First actions (B, actions) for B moments and goals at once, and what the next plans start from.
+
+    numbers (B, 2): of the episode and of its step; with the key they decide what is sampled.
+    """
+    achieved = slice(*span)
+    keys = jax.vmap(lambda pair: jax.random.fold_in(jax.random.fold_in(key, pair[0]), pair[1]))(numbers)
+
+    def single(now: Moment, goal: jax.Array, warm: Warm, key: jax.Array) -> Any:
+        mean, spread, elites = warm.mean, jnp.full(warm.mean.shape, SPREAD), warm.elites
+        width = mean.shape[-1]
+        rows = jnp.asarray(basis(HORIZON, COLOUR))
+        for i in range(ITERATIONS):
+            drawn = jax.random.normal(jax.random.fold_in(key, i), (SAMPLES, width, len(rows)))
+            noise = (drawn @ rows).swapaxes(1, 2)
+            tried = jnp.clip(jnp.concatenate([mean + spread * noise, elites, mean[None]]), -1.0, 1.0)
+            worths = worth(model, terminal, achieved, now, goal, tried)
+            best = tried[jnp.argsort(-worths)[:ELITES]]
+            mean = MOMENTUM * mean + (1.0 - MOMENTUM) * best.mean(axis=0)
+            spread = jnp.maximum(MOMENTUM * spread + (1.0 - MOMENTUM) * best.std(axis=0), LEAST)
+            elites = best[:KEPT]
+        shifted = jnp.concatenate([elites[:, 1:], elites[:, -1:]], axis=1)
+        return best[0, 0], Warm(jnp.concatenate([mean[1:], mean[-1:]]), shifted)
+
+    return jax.vmap(single)(now, goal, warm, keys)
