@@ -47,7 +47,7 @@ def joined(rounds: list[Transitions]) -> Transitions:
 
 
 def write(path: Path, data: Transitions, notes: dict[str, Any]) -> None:
-    """Writes transitions with notes about them (JSON), the file first under another name, so that a killed process leaves no half of it."""
+    """Writes transitions and notes about them (JSON): under another name first, so that a kill leaves no half."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

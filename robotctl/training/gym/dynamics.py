@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,7 +94,7 @@ def scale_of(data: Transitions, achieved: slice) -> Scale:
 def begin(key: jax.Array, sizes: tuple[int, ...], members: int) -> Network:
     """Weights of `members` networks, uniform within 1 / sqrt(inputs) as PyTorch and equinox draw them."""
     layers = []
-    for i, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (inputs, outputs) in enumerate(pairwise(sizes)):
         one, two = jax.random.split(jax.random.fold_in(key, i))
         edge = inputs**-0.5
         weight = jax.random.uniform(one, (members, outputs, inputs), minval=-edge, maxval=edge)
@@ -148,7 +149,7 @@ class Table(NamedTuple):
     episode: jax.Array
     last: jax.Array  # the row that ends the episode
     rare: jax.Array  # cumulative weights for drawing unusual transitions
-    count: jax.Array
+    rows: jax.Array  # how many are no padding
 
 
 def table_of(data: Transitions, scale: Scale, capacity: int) -> Table:
@@ -182,9 +183,9 @@ def draw(key: jax.Array, table: Table, size: int) -> jax.Array:
     """Rows of a batch (size,): a part uniformly, a part by how unusual they are."""
     one, two = jax.random.split(key)
     rare = int(size * RARE)
-    plain = jax.random.randint(one, (size - rare,), 0, table.count)
+    plain = jax.random.randint(one, (size - rare,), 0, table.rows)
     chosen = jnp.searchsorted(table.rare, jax.random.uniform(two, (rare,)))
-    return jnp.minimum(jnp.concatenate([plain, chosen]), table.count - 1)
+    return jnp.minimum(jnp.concatenate([plain, chosen]), table.rows - 1)
 
 
 def rollout_loss(networks: tuple[Network, Network], scale: Scale, table: Table, rows: jax.Array) -> jax.Array:
@@ -224,9 +225,7 @@ def fresh(seed: int, states: int, actions: int, goals: int, scale: Scale) -> Mod
     return Model(dynamics, head, scale)
 
 
-def fit(
-    model: Model, table: Table, seed: int, steps: int, progress: Callable[[float], None] | None = None
-) -> Model:
+def fit(model: Model, table: Table, seed: int, steps: int, progress: Callable[[float], None] | None = None) -> Model:
     """Goes on from `model` for `steps` steps of AdamW; batches are drawn separately for every member."""
     optimizer = _optimizer(steps)
     networks = (model.dynamics, model.reward)

@@ -62,9 +62,7 @@ def load(path: Path, layout: Layout) -> Learned:
         name: jnp.asarray(arrays[f"scale.{name}"].reshape(np.shape(x)))
         for name, x in start.model.scale._asdict().items()
     }
-    model = Model(
-        network("dynamics", start.model.dynamics), network("reward", start.model.reward), Scale(**numbers)
-    )
+    model = Model(network("dynamics", start.model.dynamics), network("reward", start.model.reward), Scale(**numbers))
     return Learned(model, Value(network("value", start.value.network), network("value_target", start.value.target)))
 
 
@@ -105,9 +103,7 @@ def improved(
     start = before or initial(seed, layout, scale)
     model = dynamics.fit(start.model._replace(scale=scale), table, seed, steps, lambda share: say(0.7 * share))
     # `say` counts the value's share of the work, about a third.
-    worth = value.fit(
-        start.value, scale, layout.achieved, table, seed, steps, lambda share: say(0.7 + 0.3 * share)
-    )
+    worth = value.fit(start.value, scale, layout.achieved, table, seed, steps, lambda share: say(0.7 + 0.3 * share))
     return Learned(model, worth)
 
 

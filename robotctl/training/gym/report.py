@@ -11,10 +11,13 @@ from robotctl.training.gym.collect import Episode
 from robotctl.training.gym.dynamics import Model, Moment
 from robotctl.training.gym.spaces import ACHIEVED, DESIRED, Layout
 
+import jax.numpy as jnp  # isort: skip  # after the modules that set what must be set before JAX starts
+
 CONFIDENCE = 0.95
 HORIZONS = (1, 2, 5, 10, 20)  # steps
 WINDOWS = 400  # rollouts that the open-loop error is the mean of, at most
-PAIRS = 200
+TASKS = 50  # whose goals are compared
+PAIRS = 2000
 
 
 def scores(episodes: list[Episode]) -> dict[str, Any]:
@@ -80,11 +83,10 @@ def objective(name: str, layout: Layout) -> dict[str, Any]:
         compute = getattr(world.unwrapped, "compute_reward", None)
         if compute is None:
             return {"kind": "distance of achieved_goal to desired_goal"}
-        goals = [world.reset(seed=i)[0] for i in range(PAIRS)]
+        goals = [world.reset(seed=i)[0] for i in range(TASKS)]
         achieved = np.array([o[ACHIEVED] for o in goals] + [o[DESIRED] for o in goals])
-        desired = np.array([o[DESIRED] for o in goals])
         generator = np.random.default_rng(0)
-        one, two = (achieved[generator.integers(len(achieved), size=PAIRS)] for _ in range(2))
+        one, two, desired = (achieved[generator.integers(len(achieved), size=PAIRS)] for _ in range(3))
         gains = [np.array([float(compute(a, d, {})) for a, d in zip(x, desired, strict=True)]) for x in (one, two)]
         apart = [np.linalg.norm((x - desired).reshape(PAIRS, -1), axis=1) for x in (one, two)]
     finally:
@@ -111,13 +113,13 @@ def open_loop(layout: Layout, model: Model, episodes: list[Episode]) -> dict[str
     picked = [starts[i] for i in np.resize(chosen, WINDOWS)]
     zero = np.zeros(layout.actions, np.float32)
     now = Moment(
-        np.stack([e.states[t] for e, t in picked]),
-        np.stack([e.states[t] - e.states[max(t - 1, 0)] for e, t in picked]),
-        np.stack([e.actions[t - 1] if t else zero for e, t in picked]),
+        jnp.asarray(np.stack([e.states[t] for e, t in picked])),
+        jnp.asarray(np.stack([e.states[t] - e.states[max(t - 1, 0)] for e, t in picked])),
+        jnp.asarray(np.stack([e.actions[t - 1] if t else zero for e, t in picked])),
     )
     actions = np.stack([np.stack(e.actions[t : t + longest]) for e, t in picked], axis=1)
     truth = np.stack([np.stack(e.states[t + 1 : t + 1 + longest]) for e, t in picked], axis=1)
-    told = np.asarray(dynamics.predict(model, now, actions)).mean(axis=0)
+    told = np.asarray(dynamics.predict(model, now, jnp.asarray(actions))).mean(axis=0)
     spread = np.asarray(model.scale.spread)
     horizons = [h for h in HORIZONS if h <= longest]
     kept = slice(0, len(chosen))

@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from robotctl.training.gym.collect import LANES, Episode, Play, RandomActions
 from robotctl.training.gym.data import Transitions
 from robotctl.training.gym.learned import Learned, improved, load, notes_of
 from robotctl.training.gym.planner import Planner
+from robotctl.training.gym.recipe import Recipe
 from robotctl.training.gym.spaces import Layout, layout_of
 from robotctl.world_model import storage
 
@@ -30,56 +31,11 @@ Progress = Callable[[str, float], None]
 EVALUATION = 500  # added to the seed of what is evaluated: never the tasks of a round
 
 
-@dataclass(frozen=True)
-class Amount:
-    """How much is collected, fitted and evaluated."""
-
-    transitions: int
-    rounds: int  # of planning, after the play
-    steps: int  # of fitting a round's model, and twice as many for the last
-    episodes: int  # of evaluation, for plans and for random actions
-
-    @property
-    def play(self) -> int:
-        """Transitions of round 0."""
-        return int(0.4 * self.transitions) if self.rounds else self.transitions
-
-    @property
-    def each(self) -> int:
-        """Transitions of a later round."""
-        return (self.transitions - self.play) // max(self.rounds, 1)
-
-
-FULL = Amount(transitions=20_000, rounds=5, steps=1500, episodes=100)
-QUICK = Amount(transitions=5_000, rounds=3, steps=600, episodes=20)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What makes a model: the same recipe gives the same weights."""
-
-    environment: str
-    seed: int
-    amount: Amount
-
-    def collecting(self) -> dict[str, Any]:
-        """What the data depend on: everything but the evaluation."""
-        amount = {key: value for key, value in asdict(self.amount).items() if key != "episodes"}
-        return {"kind": "gym", "environment": self.environment, "seed": self.seed, **amount}
-
-
-def recipe_of(target: str, seed: int, quick: bool, transitions: int | None, episodes: int | None) -> Recipe:
-    """The recipe that a command line means."""
-    amount = asdict(QUICK if quick else FULL)
-    amount |= {"transitions": transitions or amount["transitions"], "episodes": episodes or amount["episodes"]}
-    return Recipe(environments.environment_id(target), seed, Amount(**amount))
-
-
 def train(
     recipe: Recipe, out: Path, folder: Path, resume: bool = False, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Collects, fits, evaluates and saves; returns the answer of `robotctl train gym:... --json`."""
-    run = _Run(recipe, _layout(recipe.environment), folder, progress or (lambda what, share: None))
+    run = _Run(recipe, layout_of_environment(recipe.environment), folder, progress or (lambda what, share: None))
     _claim(recipe, folder, resume)
     for number in range(recipe.amount.rounds + 1):
         if number:
@@ -128,11 +84,10 @@ class _Run:
         if path.exists():
             self.learned = load(path, self.layout)
         else:
-            amount = self.recipe.amount
-            steps = amount.steps * (2 if number in (1, amount.rounds + 1) else 1)
             what = f"fit {number}"
             self.learned = improved(
-                self.learned, data.joined(self.rounds), self.layout, self.recipe.seed * 1000 + number, steps,
+                self.learned, data.joined(self.rounds), self.layout, self.recipe.seed * 1000 + number,
+                self.recipe.amount.steps,
                 lambda share: self.say(what, share),
             )  # fmt: skip
             notes = notes_of(self.recipe.environment, self.layout)
@@ -176,15 +131,17 @@ class _Run:
             "random": RandomActions(seed, layout.actions),
             "learned": Planner(self.learned.model, self.learned.value, layout, seed, LANES),
         }
-        runs: dict[str, list[Episode]] = {}
-        for name, policy in policies.items():
-            what = f"evaluate {name}"
-            runs[name] = collect.episodes(
-                recipe.environment, layout, policy, seed, lambda begun, steps: begun < count,
-                progress=lambda done, steps, what=what: self.say(what, done / count),
-            )  # fmt: skip
+        runs = {name: self._attempts(name, policy, seed, count) for name, policy in policies.items()}
         self.clock["evaluate"] += time.perf_counter() - started
         return report.evaluation(recipe.environment, layout, self.learned.model, runs, self.curve)
+
+    def _attempts(self, name: str, policy: collect.Policy, seed: int, count: int) -> list[Episode]:
+        def advance(done: int, steps: int) -> None:
+            self.say(f"evaluate {name}", done / count)
+
+        return collect.episodes(
+            self.recipe.environment, self.layout, policy, seed, lambda begun, steps: begun < count, progress=advance
+        )
 
 
 def _explores(number: int) -> bool:
@@ -192,7 +149,8 @@ def _explores(number: int) -> bool:
     return number % 2 == 1
 
 
-def _layout(environment: str) -> Layout:
+def layout_of_environment(environment: str) -> Layout:
+    """The layout of the environment of a registered id."""
     world = environments.make(environment)
     try:
         return layout_of(environment, world.observation_space, world.action_space)

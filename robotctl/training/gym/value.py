@@ -94,7 +94,7 @@ def relabel(key: jax.Array, table: Table, rows: jax.Array, achieved: slice) -> j
     share = jax.random.uniform(when, rows.shape)
     later = rows + jnp.floor(share * (table.last[rows] - rows + 1)).astype(jnp.int32)
     future = table.next_state[later, achieved]
-    elsewhere = table.next_state[jax.random.randint(where, rows.shape, 0, table.count), achieved]
+    elsewhere = table.next_state[jax.random.randint(where, rows.shape, 0, table.rows), achieved]
     chosen = jax.random.uniform(which, (len(rows), 1))
     own = table.goal[rows]
     return jnp.where(chosen < FUTURE, future, jnp.where(chosen < FUTURE + ELSEWHERE, elsewhere, own))
