@@ -46,7 +46,7 @@ def test_the_report_has_both_sides(trained: tuple[Path, dict[str, Any]]) -> None
 def test_same_seed_same_weights_and_resume_goes_on_from_the_last_round(
     trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    folder, answer = trained
+    _, answer = trained
     again = train.train(TINY, tmp_path / "b.safetensors", tmp_path / "b")
     assert again["sha256"] == answer["sha256"]
     before = (tmp_path / "b" / "round-00.parquet").stat().st_mtime_ns

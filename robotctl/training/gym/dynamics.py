@@ -152,7 +152,7 @@ class Table(NamedTuple):
     rows: jax.Array  # how many are no padding
 
 
-def table_of(data: Transitions, scale: Scale, capacity: int) -> Table:
+def table_of(data: Transitions, scale: Scale, achieved: slice, capacity: int) -> Table:
     """The table of a data set of at most `capacity` rows."""
     n = len(data)
     begins = data.step == 0
@@ -162,9 +162,11 @@ def table_of(data: Transitions, scale: Scale, capacity: int) -> Table:
     change[begins], before[begins] = 0.0, 0.0
     ends = np.flatnonzero(np.append(begins[1:], True))
     last = ends[np.searchsorted(ends, np.arange(n))]
-    # How unusual a change is: its largest coordinate in standard deviations. Contacts are rare, and are what matters.
-    moved = data.next_state - data.state
-    unusual = np.clip(np.abs(moved - moved.mean(axis=0)) / np.asarray(scale.change), 0.0, 6.0).max(axis=1)
+    # How unusual a change is: its largest coordinate in standard deviations, with goals of what was achieved only.
+    # Contacts are rare, and are what matters.
+    what = achieved if data.goal.shape[1] else slice(None)
+    moved = (data.next_state - data.state)[:, what]
+    unusual = np.clip(np.abs(moved - moved.mean(axis=0)) / np.asarray(scale.change)[what], 0.0, 6.0).max(axis=1)
     weight = np.cumsum(unusual**2 + 1e-3)
     pad = max(capacity - n, 0)
 
@@ -179,12 +181,12 @@ def table_of(data: Transitions, scale: Scale, capacity: int) -> Table:
     )  # fmt: skip
 
 
-def draw(key: jax.Array, table: Table, size: int) -> jax.Array:
+def draw(key: jax.Array, table: Table, size: int, rare: float = RARE) -> jax.Array:
     """Rows of a batch (size,): a part uniformly, a part by how unusual they are."""
     one, two = jax.random.split(key)
-    rare = int(size * RARE)
-    plain = jax.random.randint(one, (size - rare,), 0, table.rows)
-    chosen = jnp.searchsorted(table.rare, jax.random.uniform(two, (rare,)))
+    unusual = int(size * rare)
+    plain = jax.random.randint(one, (size - unusual,), 0, table.rows)
+    chosen = jnp.searchsorted(table.rare, jax.random.uniform(two, (unusual,)))
     return jnp.minimum(jnp.concatenate([plain, chosen]), table.rows - 1)
 
 

@@ -14,6 +14,7 @@ from robotctl.errors import InvalidFileError
 from robotctl.training.gym import dynamics, value
 from robotctl.training.gym.data import Transitions
 from robotctl.training.gym.dynamics import Model, Network, Scale
+from robotctl.training.gym.mpc import Terminal
 from robotctl.training.gym.spaces import Layout
 from robotctl.training.gym.value import Value
 from robotctl.world_model import storage
@@ -30,6 +31,12 @@ class Learned:
 
     model: Model
     value: Value
+    stir: Value  # no layers without goals
+
+    @property
+    def terminal(self) -> Terminal:
+        """What a planner needs of the returns-to-go."""
+        return Terminal(self.value.network, self.stir.network)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything by name, for storage."""
@@ -38,6 +45,8 @@ class Learned:
             "reward": self.model.reward,
             "value": self.value.network,
             "value_target": self.value.target,
+            "stir": self.stir.network,
+            "stir_target": self.stir.target,
         }
         arrays = {f"scale.{name}": np.atleast_1d(np.asarray(x)) for name, x in self.model.scale._asdict().items()}
         for name, layers in networks.items():
@@ -63,7 +72,9 @@ def load(path: Path, layout: Layout) -> Learned:
         for name, x in start.model.scale._asdict().items()
     }
     model = Model(network("dynamics", start.model.dynamics), network("reward", start.model.reward), Scale(**numbers))
-    return Learned(model, Value(network("value", start.value.network), network("value_target", start.value.target)))
+    task = Value(network("value", start.value.network), network("value_target", start.value.target))
+    stir = Value(network("stir", start.stir.network), network("stir_target", start.stir.target))
+    return Learned(model, task, stir)
 
 
 def notes_of(environment: str, layout: Layout) -> dict[str, Any]:
@@ -85,6 +96,7 @@ def initial(seed: int, layout: Layout, scale: Scale) -> Learned:
     return Learned(
         dynamics.fresh(seed, layout.states, layout.actions, layout.goals, scale),
         value.fresh(seed + 1, layout.states, layout.goals),
+        value.fresh(seed + 2, layout.states, 0) if layout.goals else Value([], []),
     )
 
 
@@ -99,12 +111,16 @@ def improved(
     """Fitted on data for `steps` steps, going on from `before` if there is one."""
     say = progress or (lambda share: None)
     scale = dynamics.scale_of(data, layout.achieved)
-    table = dynamics.table_of(data, scale, -(-len(data) // ROWS) * ROWS)
+    table = dynamics.table_of(data, scale, layout.achieved, -(-len(data) // ROWS) * ROWS)
     start = before or initial(seed, layout, scale)
-    model = dynamics.fit(start.model._replace(scale=scale), table, seed, steps, lambda share: say(0.7 * share))
-    # `say` counts the value's share of the work, about a third.
-    worth = value.fit(start.value, scale, layout.achieved, table, seed, steps, lambda share: say(0.7 + 0.3 * share))
-    return Learned(model, worth)
+    model = dynamics.fit(start.model._replace(scale=scale), table, seed, steps, lambda share: say(0.6 * share))
+    task, stir = (
+        value.fit(old, scale, layout.achieved, table, kind, seed, steps, lambda share, at=at: say(at + 0.2 * share))
+        if old.network
+        else old
+        for old, kind, at in ((start.value, False, 0.6), (start.stir, True, 0.8))
+    )
+    return Learned(model, task, stir)
 
 
 def _unit_scale(layout: Layout) -> Scale:

@@ -2,8 +2,8 @@
 
 The method is iCEM (Pinneri et al. 2020, "Sample-efficient cross-entropy method for real-time planning"): coloured
 noise (section 3.1), elites kept between iterations and shifted between steps (3.2), the mean among the last samples
-(3.3), and the best sequence found is executed. A sequence is worth sum_t gamma^t r_t + gamma^H V(s_H) in the rollout
-of one member of the ensemble, another for every sequence and iteration (TS-infinity of Chua et al. 2018, section 5).
+(3.3), and the best sequence found is executed. A sequence is worth the mean of sum_t gamma^t r_t + gamma^H V(s_H) over
+rollouts of all members of the ensemble (trajectory sampling "TS-infinity" of Chua et al. 2018, section 5).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from robotctl.training.gym.value import GAMMA
 import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
 
-HORIZON = 10
-SAMPLES = 91  # with the kept ones and the mean a multiple of the ensemble's members
+HORIZON = 12
+SAMPLES = 91
 ITERATIONS = 2
 ELITES = 10
 KEPT = 4  # elites that go into the next iteration
@@ -38,6 +38,13 @@ class Warm(NamedTuple):
     elites: jax.Array
 
 
+class Terminal(NamedTuple):
+    """The networks of the returns-to-go."""
+
+    task: Network
+    stir: Network  # no layers without goals
+
+
 def start(episodes: int, actions: int) -> Warm:
     """Nothing known yet, for a number of episodes at once."""
     return Warm(
@@ -46,49 +53,65 @@ def start(episodes: int, actions: int) -> Warm:
 
 
 def worth(
-    model: Model, terminal: Network, achieved: slice, now: Moment, goal: jax.Array, actions: jax.Array
+    model: Model,
+    networks: Terminal,
+    achieved: slice,
+    now: Moment,
+    goal: jax.Array,
+    actions: jax.Array,
+    stir: jax.Array,
 ) -> jax.Array:
-    """Worth (n,) of action sequences (n, H, actions) from one moment: sequence i by member i modulo M, n = k M."""
-    members = len(model.dynamics[0][0])
+    """Worth (n,) of action sequences (n, H, actions) from one moment, in the mean of the members' rollouts.
+
+    stir is 0 for the task, 1 for moving the achieved goal, wherever, as far as all members agree on it.
+    """
+    n, members = len(actions), len(model.dynamics[0][0])
     scale = model.scale
+    begin = Moment(*(jnp.broadcast_to(x, (members, n, *x.shape)) for x in now))
+    goals = jnp.broadcast_to(goal, (n, *goal.shape))
 
-    def member(network: Network, head: Network, actions: jax.Array) -> jax.Array:
-        n = len(actions)
-        begin = Moment(*(jnp.broadcast_to(x, (n, *x.shape)) for x in now))
-        goals = jnp.broadcast_to(goal, (n, *goal.shape))
+    def one(carry: Any, action: jax.Array) -> Any:
+        moments, total, moved, factor = carry
 
-        def one(carry: Any, action: jax.Array) -> Any:
-            moment, total, factor = carry
+        def member(network: Network, head: Network, moment: Moment) -> Any:
             then = dynamics.step(network, scale, moment, action)
             gained = jnp.zeros(n) if goal.shape[-1] else dynamics.reward(head, scale, moment, action, then)
-            return (then, total + factor * value.stage(scale, achieved, then, goals, gained), factor * GAMMA), None
+            return then, value.stage(scale, achieved, then, goals, gained)
 
-        (end, total, factor), _ = jax.lax.scan(one, (begin, jnp.zeros(n), jnp.ones(())), actions.swapaxes(0, 1))
-        return total + factor * value.value(terminal, scale, achieved, end, goals)
+        then, worths = jax.vmap(member)(model.dynamics, model.reward, moments)
+        stirs = jnp.min(value.stirred(scale, achieved, then), axis=0) if networks.stir else jnp.zeros(n)
+        return (then, total + factor * jnp.mean(worths, axis=0), moved + factor * stirs, factor * GAMMA), None
 
-    shared = actions.reshape(-1, members, *actions.shape[1:]).swapaxes(0, 1)
-    return jax.vmap(member)(model.dynamics, model.reward, shared).swapaxes(0, 1).reshape(-1)
+    start = (begin, jnp.zeros(n), jnp.zeros(n), jnp.ones(()))
+    (end, total, moved, factor), _ = jax.lax.scan(one, start, actions.swapaxes(0, 1))
+    rest = jax.vmap(lambda moment: value.value(networks.task, scale, achieved, moment, goals))(end)
+    task = total + factor * jnp.mean(rest, axis=0)
+    if not networks.stir:
+        return task
+    rest = jax.vmap(lambda moment: value.value(networks.stir, scale, achieved, moment, goals[:, :0]))(end)
+    return jnp.where(stir > 0.5, moved + factor * jnp.min(rest, axis=0), task)
 
 
 @partial(jax.jit, static_argnames="span")
 def plan(
     model: Model,
-    terminal: Network,
+    networks: Terminal,
     span: tuple[int, int],
     now: Moment,
     goal: jax.Array,
     warm: Warm,
     key: jax.Array,
     numbers: jax.Array,
+    stir: jax.Array,
 ) -> tuple[jax.Array, Warm]:
     """First actions (B, actions) for B moments and goals at once, and what the next plans start from.
 
-    numbers (B, 2): of the episode and of its step; with the key they decide what is sampled.
+    numbers (B, 2): of the episode and of its step; with the key they decide what is sampled. stir (B,): see `worth`.
     """
     achieved = slice(*span)
     keys = jax.vmap(lambda pair: jax.random.fold_in(jax.random.fold_in(key, pair[0]), pair[1]))(numbers)
 
-    def single(now: Moment, goal: jax.Array, warm: Warm, key: jax.Array) -> Any:
+    def single(now: Moment, goal: jax.Array, warm: Warm, key: jax.Array, stir: jax.Array) -> Any:
         mean, spread, elites = warm.mean, jnp.full(warm.mean.shape, SPREAD), warm.elites
         width = mean.shape[-1]
         rows = jnp.asarray(basis(HORIZON, COLOUR))
@@ -96,7 +119,7 @@ def plan(
             drawn = jax.random.normal(jax.random.fold_in(key, i), (SAMPLES, width, len(rows)))
             noise = (drawn @ rows).swapaxes(1, 2)
             tried = jnp.clip(jnp.concatenate([mean + spread * noise, elites, mean[None]]), -1.0, 1.0)
-            worths = worth(model, terminal, achieved, now, goal, tried)
+            worths = worth(model, networks, achieved, now, goal, tried, stir)
             best = tried[jnp.argsort(-worths)[:ELITES]]
             mean = MOMENTUM * mean + (1.0 - MOMENTUM) * best.mean(axis=0)
             spread = jnp.maximum(MOMENTUM * spread + (1.0 - MOMENTUM) * best.std(axis=0), LEAST)
@@ -104,4 +127,4 @@ def plan(
         shifted = jnp.concatenate([elites[:, 1:], elites[:, -1:]], axis=1)
         return best[0, 0], Warm(jnp.concatenate([mean[1:], mean[-1:]]), shifted)
 
-    return jax.vmap(single)(now, goal, warm, keys)
+    return jax.vmap(single)(now, goal, warm, keys, stir)

@@ -20,7 +20,7 @@ class Amount:
     @property
     def play(self) -> int:
         """Transitions of round 0."""
-        return int(0.4 * self.transitions) if self.rounds else self.transitions
+        return int(0.3 * self.transitions) if self.rounds else self.transitions
 
     @property
     def each(self) -> int:
@@ -28,7 +28,7 @@ class Amount:
         return (self.transitions - self.play) // max(self.rounds, 1)
 
 
-FULL = Amount(transitions=20_000, rounds=5, steps=2000, episodes=100)
+FULL = Amount(transitions=20_000, rounds=6, steps=2000, episodes=100)
 QUICK = Amount(transitions=5_000, rounds=3, steps=800, episodes=20)
 
 

@@ -6,6 +6,9 @@ above one half makes V the return of the better of the continuations seen. With 
 what was achieved to the goal, and goals are relabelled with what was achieved later (Andrychowicz et al. 2017,
 "Hindsight experience replay", strategy "future") or elsewhere. Used as terminal value of a planner as in Lowrey et
 al. 2019 ("Plan online, learn offline", equation 3).
+
+With goals, a second return-to-go of the same kind is that of stirring: how far the achieved goal will move, wherever.
+It leads exploring episodes to where the robot can change what it is judged by, which random actions seldom find.
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ import jax.numpy as jnp  # isort: skip
 import optax  # isort: skip
 
 GAMMA = 0.97
-EXPECTILE = 0.8
+EXPECTILE = 0.7
+PART = 0.2  # of a batch drawn by how unusual the change is
 HEADS = 2  # networks; their mean is used
-TARGET = 0.01  # of the networks that the target networks take over in a step
+TARGET = 0.05  # of the networks that the target networks take over in a step
 RATE = 5e-4
+STIRRED = 3.0  # standard deviations: beyond, further is no better
 FUTURE, ELSEWHERE = 0.5, 0.25  # shares of goals relabelled; the rest keep their own
 
 
@@ -60,23 +65,30 @@ def stage(scale: Scale, achieved: slice, then: Moment, goal: jax.Array, reward: 
     return reward / scale.reward_spread
 
 
+def stirred(scale: Scale, achieved: slice, then: Moment) -> jax.Array:
+    """How far the achieved goal has moved in a step, (n,), in standard deviations, at most STIRRED."""
+    moved = then.change[..., achieved] / scale.change[achieved]
+    return jnp.minimum(jnp.sqrt(jnp.mean(moved**2, axis=-1)), STIRRED)
+
+
 def fit(
     value: Value,
     scale: Scale,
     achieved: slice,
     table: Table,
+    stir: bool,
     seed: int,
     steps: int,
     progress: Callable[[float], None] | None = None,
 ) -> Value:
-    """Goes on from `value` for `steps` steps of Adam."""
+    """Goes on from `value` for `steps` steps of Adam. stir: the return is that of moving the achieved goal."""
     optimizer = _optimizer(steps)
     state = optimizer.init(value.network)
     chunks = max(steps // CHUNK, 1)
     span = (achieved.start, achieved.stop)
     for i in range(chunks):
         key = jax.random.fold_in(jax.random.key(seed), i)
-        value, state = _chunk(value, state, key, scale, table, span, steps)
+        value, state = _chunk(value, state, key, scale, table, span, stir, steps)
         if progress is not None:
             progress((i + 1) / chunks)
     return value
@@ -100,9 +112,9 @@ def relabel(key: jax.Array, table: Table, rows: jax.Array, achieved: slice) -> j
     return jnp.where(chosen < FUTURE, future, jnp.where(chosen < FUTURE + ELSEWHERE, elsewhere, own))
 
 
-@partial(jax.jit, static_argnames=("span", "steps"))
+@partial(jax.jit, static_argnames=("span", "stir", "steps"))
 def _chunk(
-    start: Value, state: Any, key: jax.Array, scale: Scale, table: Table, span: tuple[int, int], steps: int
+    start: Value, state: Any, key: jax.Array, scale: Scale, table: Table, span: tuple[int, int], stir: bool, steps: int
 ) -> Any:
     optimizer = _optimizer(steps)
     achieved = slice(*span)
@@ -110,11 +122,13 @@ def _chunk(
     def one(carry: Any, key: jax.Array) -> Any:
         both, state = carry
         which, goals = jax.random.split(key)
-        rows = draw(which, table, BATCH)
-        goal = relabel(goals, table, rows, achieved) if table.goal.shape[1] else table.goal[rows]
+        rows = draw(which, table, BATCH, rare=PART)
+        goal = table.goal[rows, :0] if stir else table.goal[rows]
+        if goal.shape[1]:
+            goal = relabel(goals, table, rows, achieved)
         now = Moment(table.state[rows], table.change[rows], table.before[rows])
         then = Moment(table.next_state[rows], table.next_state[rows] - table.state[rows], table.action[rows])
-        worth = stage(scale, achieved, then, goal, table.reward[rows])
+        worth = stirred(scale, achieved, then) if stir else stage(scale, achieved, then, goal, table.reward[rows])
         # An episode that ends at its goal is no end of the world: only without goals does an end cut the return.
         goes_on = 1.0 if table.goal.shape[1] else 1.0 - table.terminated[rows]
         aim = worth + GAMMA * goes_on * value(both.target, scale, achieved, then, goal)
