@@ -191,7 +191,8 @@ def draw(key: jax.Array, table: Table, size: int, rare: float = RARE) -> jax.Arr
 
 
 def rollout_loss(networks: tuple[Network, Network], scale: Scale, table: Table, rows: jax.Array) -> jax.Array:
-    """Mean squared error of the changes over ROLLOUT steps, in standard deviations of one step, and of rewards.
+    """Error of the changes over ROLLOUT steps in standard deviations of one step, later ones counting less; and of
+    the reward of the first.
 
     The error of a coordinate is a pseudo-Huber loss: quadratic when small, linear when large, so that the rare jumps
     of contacts do not drown everything else.
@@ -199,15 +200,16 @@ def rollout_loss(networks: tuple[Network, Network], scale: Scale, table: Table, 
     dynamics, head = networks
     now = Moment(table.state[rows], table.change[rows], table.before[rows])
     first = table.episode[rows]
-    total, weight = jnp.zeros(()), jnp.zeros(())
-    for k in range(ROLLOUT):
+
+    def one(now: Moment, k: jax.Array) -> Any:
         at = jnp.minimum(rows + k, len(table.reward) - 1)
-        valid = (table.episode[at] == first).astype(jnp.float32)
+        valid = (table.episode[at] == first) / (1.0 + 0.5 * k)
         then = step(dynamics, scale, now, table.action[at])
         error = (then.state - table.next_state[at]) / scale.change
-        total += jnp.sum(valid * jnp.mean(jnp.sqrt(1.0 + error**2) - 1.0, axis=-1)) / (1.0 + 0.5 * k)
-        weight += jnp.sum(valid) / (1.0 + 0.5 * k)
-        now = then
+        return then, (jnp.sum(valid * jnp.mean(jnp.sqrt(1.0 + error**2) - 1.0, axis=-1)), jnp.sum(valid))
+
+    _, (totals, weights) = jax.lax.scan(one, now, jnp.arange(ROLLOUT))
+    total, weight = jnp.sum(totals), jnp.sum(weights)
     if not head:
         return total / weight
     here = Moment(table.state[rows], table.change[rows], table.before[rows])

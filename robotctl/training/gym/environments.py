@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 from robotctl.errors import MissingPartError, UsageError, nearest
+from robotctl.simulation.quiet import quiet
 
 PREFIX = "gym:"
 EXTRA = "pip install 'robotctl[gym]'"
@@ -41,7 +42,7 @@ def make(name: str) -> Any:
     """A new environment of a registered id."""
     gymnasium = _gymnasium()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet():  # simulators greet whenever they start
             warnings.simplefilter("ignore")
             return gymnasium.make(name)
     except gymnasium.error.DependencyNotInstalled as error:
@@ -60,7 +61,7 @@ def _gymnasium() -> Any:
 
 def _register(package: str, required: bool) -> None:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")
             importlib.import_module(package)
     except ModuleNotFoundError as error:

@@ -114,12 +114,13 @@ def improved(
     table = dynamics.table_of(data, scale, layout.achieved, -(-len(data) // ROWS) * ROWS)
     start = before or initial(seed, layout, scale)
     model = dynamics.fit(start.model._replace(scale=scale), table, seed, steps, lambda share: say(0.6 * share))
-    task, stir = (
-        value.fit(old, scale, layout.achieved, table, kind, seed, steps, lambda share, at=at: say(at + 0.2 * share))
-        if old.network
-        else old
-        for old, kind, at in ((start.value, False, 0.6), (start.stir, True, 0.8))
-    )
+
+    def returns(old: Value, stir: bool, done: float) -> Value:
+        if not old.network:
+            return old
+        return value.fit(old, scale, layout.achieved, table, stir, seed, steps, lambda share: say(done + 0.2 * share))
+
+    task, stir = returns(start.value, False, 0.6), returns(start.stir, True, 0.8)
     return Learned(model, task, stir)
 
 

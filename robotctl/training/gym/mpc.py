@@ -112,19 +112,22 @@ def plan(
     keys = jax.vmap(lambda pair: jax.random.fold_in(jax.random.fold_in(key, pair[0]), pair[1]))(numbers)
 
     def single(now: Moment, goal: jax.Array, warm: Warm, key: jax.Array, stir: jax.Array) -> Any:
-        mean, spread, elites = warm.mean, jnp.full(warm.mean.shape, SPREAD), warm.elites
-        width = mean.shape[-1]
         rows = jnp.asarray(basis(HORIZON, COLOUR))
-        for i in range(ITERATIONS):
-            drawn = jax.random.normal(jax.random.fold_in(key, i), (SAMPLES, width, len(rows)))
-            noise = (drawn @ rows).swapaxes(1, 2)
+        width = warm.mean.shape[-1]
+
+        def refined(carry: Any, key: jax.Array) -> Any:
+            mean, spread, elites = carry
+            noise = (jax.random.normal(key, (SAMPLES, width, len(rows))) @ rows).swapaxes(1, 2)
             tried = jnp.clip(jnp.concatenate([mean + spread * noise, elites, mean[None]]), -1.0, 1.0)
             worths = worth(model, networks, achieved, now, goal, tried, stir)
             best = tried[jnp.argsort(-worths)[:ELITES]]
             mean = MOMENTUM * mean + (1.0 - MOMENTUM) * best.mean(axis=0)
             spread = jnp.maximum(MOMENTUM * spread + (1.0 - MOMENTUM) * best.std(axis=0), LEAST)
-            elites = best[:KEPT]
+            return (mean, spread, best[:KEPT]), best[0]
+
+        first = (warm.mean, jnp.full(warm.mean.shape, SPREAD), warm.elites)
+        (mean, _, elites), found = jax.lax.scan(refined, first, jax.random.split(key, ITERATIONS))
         shifted = jnp.concatenate([elites[:, 1:], elites[:, -1:]], axis=1)
-        return best[0, 0], Warm(jnp.concatenate([mean[1:], mean[-1:]]), shifted)
+        return found[-1, 0], Warm(jnp.concatenate([mean[1:], mean[-1:]]), shifted)
 
     return jax.vmap(single)(now, goal, warm, keys, stir)

@@ -20,7 +20,7 @@ from typing import Any
 import robotctl
 from robotctl.errors import InvalidFileError, UsageError
 from robotctl.training.gym import collect, data, environments, report
-from robotctl.training.gym.collect import LANES, Episode, Play, RandomActions
+from robotctl.training.gym.collect import LANES, Episode, Play, Policy, RandomActions
 from robotctl.training.gym.data import Transitions
 from robotctl.training.gym.learned import Learned, improved, load, notes_of
 from robotctl.training.gym.planner import GREEDY, NOISY, STIRRING, Planner
@@ -113,7 +113,7 @@ class _Run:
         amount, layout, seed = self.recipe.amount, self.layout, self.recipe.seed * 1000 + number
         wanted = amount.each if number else amount.play
         what = f"plan {number}" if number else "play"
-        policy: collect.Policy = Play(seed, layout.actions)
+        policy: Policy = Play(seed, layout.actions)
         if number:
             assert self.learned is not None  # every round is fitted before it plans
             policy = Planner(self.learned.model, self.learned.terminal, layout, seed, LANES, manner)
@@ -128,7 +128,7 @@ class _Run:
         assert self.learned is not None  # the last fit has made it
         recipe, layout = self.recipe, self.layout
         seed, count = recipe.seed * 1000 + EVALUATION, recipe.amount.episodes
-        policies: dict[str, collect.Policy] = {
+        policies: dict[str, Policy] = {
             "random": RandomActions(seed, layout.actions),
             "learned": Planner(self.learned.model, self.learned.terminal, layout, seed, LANES),
         }
@@ -136,7 +136,7 @@ class _Run:
         self.clock["evaluate"] += time.perf_counter() - started
         return report.evaluation(recipe.environment, layout, self.learned.model, runs, self.curve)
 
-    def _attempts(self, name: str, policy: collect.Policy, seed: int, count: int) -> list[Episode]:
+    def _attempts(self, name: str, policy: Policy, seed: int, count: int) -> list[Episode]:
         def advance(done: int, steps: int) -> None:
             self.say(f"evaluate {name}", done / count)
 
