@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from robotctl.cli.main import app
 from robotctl.errors import InvalidFileError, MissingPartError, UsageError
-from robotctl.training.gym import collect, data, environments, noise, report, train
+from robotctl.training.gym import collect, data, dynamics, environments, mpc, noise, report, train, value
 from robotctl.training.gym.learned import load
 from robotctl.training.gym.recipe import Amount, Recipe
 from robotctl.training.gym.spaces import layout_of
@@ -24,6 +25,18 @@ SHORT = "robotctl-tests/ShortPendulum-v0"
 gymnasium.register(SHORT, "gymnasium.envs.classic_control.pendulum:PendulumEnv", max_episode_steps=20)
 TINY = Recipe(SHORT, 1000, Amount(transitions=1000, rounds=1, steps=200, episodes=4))
 UNIT = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small() -> Iterator[None]:
+    """Small networks and few samples: what is tested here does not depend on how good the model is."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (dynamics, value):
+            patch.setattr(module, "WIDTH", 32)
+            patch.setattr(module, "BATCH", 64)
+        patch.setattr(mpc, "SAMPLES", 16)
+        patch.setattr(mpc, "HORIZON", 6)
+        yield
 
 
 @pytest.fixture(scope="module")

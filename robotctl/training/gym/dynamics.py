@@ -91,14 +91,17 @@ def scale_of(data: Transitions, achieved: slice) -> Scale:
     return Scale(*(jnp.asarray(v, jnp.float32) for v in values))
 
 
-def begin(key: jax.Array, sizes: tuple[int, ...], members: int) -> Network:
-    """Weights of `members` networks, uniform within 1 / sqrt(inputs) as PyTorch and equinox draw them."""
+def begin(seed: int, sizes: tuple[int, ...], members: int) -> Network:
+    """Weights of `members` networks, uniform within 1 / sqrt(inputs) as PyTorch and equinox draw them.
+
+    Drawn by NumPy: JAX would compile a generator for every shape, which takes longer than the rest of a small fit.
+    """
+    generator = np.random.default_rng([seed, *sizes])
     layers = []
-    for i, (inputs, outputs) in enumerate(pairwise(sizes)):
-        one, two = jax.random.split(jax.random.fold_in(key, i))
+    for inputs, outputs in pairwise(sizes):
         edge = inputs**-0.5
-        weight = jax.random.uniform(one, (members, outputs, inputs), minval=-edge, maxval=edge)
-        layers.append((weight, jax.random.uniform(two, (members, outputs), minval=-edge, maxval=edge)))
+        weight, bias = (generator.uniform(-edge, edge, (members, outputs, *n)) for n in ((inputs,), ()))
+        layers.append((jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32)))
     return layers
 
 
@@ -220,12 +223,11 @@ def rollout_loss(networks: tuple[Network, Network], scale: Scale, table: Table, 
 
 def fresh(seed: int, states: int, actions: int, goals: int, scale: Scale) -> Model:
     """A model of random weights. With goals nothing needs the reward, so it is not learned."""
-    one, two = jax.random.split(jax.random.key(seed))
-    dynamics = begin(one, (2 * states + 2 * actions, WIDTH, WIDTH, states), MEMBERS)
+    dynamics = begin(seed, (2 * states + 2 * actions, WIDTH, WIDTH, states), MEMBERS)
     # The last layer starts small: an untrained model predicts that nothing changes.
     weight, bias = dynamics[-1]
     dynamics[-1] = (0.1 * weight, 0.1 * bias)
-    head = [] if goals else begin(two, (3 * states + actions, WIDTH, WIDTH, 1), MEMBERS)
+    head = [] if goals else begin(seed, (3 * states + actions, WIDTH, WIDTH, 1), MEMBERS)
     return Model(dynamics, head, scale)
 
 

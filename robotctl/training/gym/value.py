@@ -43,7 +43,7 @@ class Value(NamedTuple):
 
 def fresh(seed: int, states: int, goals: int) -> Value:
     """Random weights."""
-    network = begin(jax.random.key(seed), (2 * states + 2 * goals, WIDTH, WIDTH, 1), HEADS)
+    network = begin(seed, (2 * states + 2 * goals, WIDTH, WIDTH, 1), HEADS)
     return Value(network, network)
 
 
