@@ -95,7 +95,6 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     [
         (["train", "kitchn"], 2, "did you mean"),
         (["train", "kitchen", "--out", "model.bin"], 2, "safetensors"),
-        (["train", "gym:Pendulum-v1"], 7, "not supported yet"),
         (["train", "fit", "no-such-folder"], 2, "train collect"),
         (["train", "--help"], 0, "collect"),
     ],

@@ -1,4 +1,4 @@
-"""`robotctl train TASK|SCENE`: collect, fit, evaluate, save; and the steps one at a time."""
+"""`robotctl train TASK|SCENE|gym:ENV_ID`: collect, fit, evaluate, save; and the steps one at a time."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from robotctl.training.recipe import Progress, Recipe
 
+GYM = "gym:"  # begins a target that is a Gymnasium environment
 WHOLE = "whole"  # the command that runs when no step is named
 
 
@@ -29,13 +30,19 @@ class WithDefault(TyperGroup):
 train_app = typer.Typer(
     cls=WithDefault,
     help="Learns a world model from watching people, playing with the joints, and trying skills.\n\n"
-    "`robotctl train kitchen` does everything; the steps can also be run one at a time.",
+    "`robotctl train kitchen` does everything; the steps can also be run one at a time. `robotctl train gym:ENV_ID` "
+    "learns a Gymnasium environment instead.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Target = Annotated[
-    str, typer.Argument(metavar="TASK|SCENE", help="A task or scene by name or file.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="TASK|SCENE|gym:ENV_ID",
+        help="A task or scene by name or file, or a Gymnasium environment.",
+        show_default=False,
+    ),
 ]
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder for the collected data.", show_default="data/TARGET-SEED")
@@ -61,15 +68,62 @@ def whole(
     seed: Seed = 0,
     resume: Resume = False,
     as_json: Json = False,
+    transitions: Annotated[
+        int | None, typer.Option(help="gym: only: transitions to collect.", min=100, show_default="20000, quick 5000")
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(help="gym: only: episodes to evaluate with.", min=1, show_default="100, quick 20")
+    ] = None,
 ) -> None:
-    """Collects, fits, evaluates and saves a world model for a scene or the scene of a task."""
+    """Collects, fits, evaluates and saves a world model for a scene, the scene of a task, or `gym:ENV_ID`."""
+    if target.startswith(GYM):
+        _train_gym(target, quick, data, out, seed, resume, as_json, transitions, episodes)
+        return
+    from robotctl.errors import UsageError
     from robotctl.training.train import train
 
+    if transitions is not None or episodes is not None:
+        raise UsageError(f"--transitions and --episodes are for {GYM}ENV_ID only; `{target}` takes --quick")
     recipe, folder = _recipe(target, seed, quick, data)
     path = _model_path(out, recipe)
     with _speaking(folder) as progress:
         answer = train(recipe, path, folder, workers, resume, progress)
     _show(answer, as_json)
+
+
+def _train_gym(
+    target: str,
+    quick: bool,
+    data: Path | None,
+    out: Path | None,
+    seed: int,
+    resume: bool,
+    as_json: bool,
+    transitions: int | None,
+    episodes: int | None,
+) -> None:
+    """`robotctl train gym:ENV_ID`, another pipeline: nothing in it knows the kitchen."""
+    from robotctl.cli.output import stdout_for_answers
+    from robotctl.training.gym.recipe import recipe_of
+
+    with stdout_for_answers():  # simulators greet on stdout when they are imported
+        recipe = recipe_of(target, seed, quick, transitions, episodes)
+    stem = f"gym-{recipe.environment.replace('/', '-')}-{seed}"
+    path = _safetensors(out or Path("runs") / f"{stem}.safetensors")
+    folder = data or Path("data") / stem
+    with _speaking(folder) as progress:
+        from robotctl.training.gym.train import train
+
+        answer = train(recipe, path, folder, resume, progress)
+    if as_json:
+        _print(answer)
+        return
+    from robotctl.training.gym.report import text
+
+    for line in text(answer):
+        typer.echo(line)
+    typer.echo(f"collected in {answer['collect_s']:.0f} s, fitted in {answer['fit_s']:.0f} s")
+    typer.echo(f"model: {answer['model']}")
 
 
 @train_app.command("collect")
@@ -125,12 +179,12 @@ def evaluate(
 
 
 def _recipe(target: str, seed: int, quick: bool, data: Path | None) -> tuple[Recipe, Path]:
-    from robotctl.errors import MissingPartError, UsageError
+    from robotctl.errors import UsageError
     from robotctl.training.recipe import FULL, QUICK, Recipe
     from robotctl.training.target import open_target
 
-    if target.startswith("gym:"):
-        raise MissingPartError("training on Gymnasium environments is not supported yet by this version")
+    if target.startswith(GYM):
+        raise UsageError(f"`{GYM}` targets have no single steps; use: robotctl train {target}")
     if target in ("merge",):
         raise UsageError("`train merge` is not supported yet by this version")
     open_target(target)
@@ -143,9 +197,12 @@ def _stem(recipe: Recipe) -> str:
 
 
 def _model_path(out: Path | None, recipe: Recipe) -> Path:
+    return _safetensors(out or Path("runs") / f"{_stem(recipe)}.safetensors")
+
+
+def _safetensors(path: Path) -> Path:
     from robotctl.errors import UsageError
 
-    path = out or Path("runs") / f"{_stem(recipe)}.safetensors"
     if path.suffix != ".safetensors":
         raise UsageError(f"--out {path}: a model file ends in .safetensors")
     return path

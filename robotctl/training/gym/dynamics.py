@@ -1,0 +1,282 @@
+"""An ensemble of networks that predicts the next state and the reward, fitted on rollouts of several steps.
+
+A member predicts s' = s + sigma_d * f(x) with x made of the state, the last change of the state, the last action and
+the action: the change of the state as in Chua et al. 2018 ("PETS", section 4), the last change and action because
+many environments do not show their velocities. A second network predicts the reward of (s, a, s').
+
+The loss is the error over a rollout of several of the model's own steps: a small error of one step does not keep a
+rollout from drifting. Inputs, predicted changes and states are clamped to what the data has shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import robotctl.training.jax_fit  # noqa: F401  # sets what must be set before JAX starts
+from robotctl.training.gym.data import Transitions
+
+import jax  # isort: skip
+import jax.numpy as jnp  # isort: skip
+import optax  # isort: skip
+
+WIDTH = 128
+MEMBERS = 3
+ROLLOUT = 3  # steps of the model's own that the loss spans
+BATCH = 256
+RATE = 1e-3
+DECAY = 1e-5
+CHUNK = 100  # steps between two reports
+CLIP = 8.0  # standard deviations: inputs beyond are unlike all data
+RARE = 0.5  # share of a batch drawn by how unusual the change is
+WIDER = 0.05  # of the range of the data that a predicted state may leave it by
+
+Network = list[tuple[jax.Array, jax.Array]]  # layers (W (..., n_out, n_in), b (..., n_out))
+
+
+class Scale(NamedTuple):
+    """What the networks' inputs and outputs are normalised and clamped with, each (states,) but reward's numbers."""
+
+    mean: jax.Array
+    spread: jax.Array
+    change: jax.Array  # standard deviation of the change in one step
+    change_low: jax.Array  # of the change in one step
+    change_high: jax.Array
+    low: jax.Array
+    high: jax.Array
+    reward_mean: jax.Array  # ()
+    reward_spread: jax.Array  # ()
+    distance: jax.Array  # () mean distance of achieved and desired goal, 1 without goals
+
+
+class Model(NamedTuple):
+    """The learned world model: M members each of two networks."""
+
+    dynamics: Network
+    reward: Network  # no layers where goals take its place
+    scale: Scale
+
+
+class Moment(NamedTuple):
+    """Where a rollout stands: the state, its last change (..., states) and the last action (..., actions)."""
+
+    state: jax.Array
+    change: jax.Array
+    action: jax.Array
+
+
+def scale_of(data: Transitions, achieved: slice) -> Scale:
+    """Normalisation from data."""
+    change = data.next_state - data.state
+    low, high = data.next_state.min(axis=0), data.next_state.max(axis=0)
+    margin = WIDER * (high - low)
+    step = 0.5 * (change.max(axis=0) - change.min(axis=0)) * WIDER
+    distance = np.linalg.norm(data.state[:, achieved] - data.goal, axis=1).mean() if data.goal.shape[1] else 1.0
+    values = (
+        data.state.mean(axis=0),
+        np.maximum(data.state.std(axis=0), 1e-6),
+        np.maximum(change.std(axis=0), 1e-6),
+        change.min(axis=0) - step,
+        change.max(axis=0) + step,
+        low - margin,
+        high + margin,
+        data.reward.mean(),
+        max(data.reward.std(), 1e-6),
+        max(distance, 1e-6),
+    )
+    return Scale(*(jnp.asarray(v, jnp.float32) for v in values))
+
+
+def begin(seed: int, sizes: tuple[int, ...], members: int) -> Network:
+    """Weights of `members` networks, uniform within 1 / sqrt(inputs) as PyTorch and equinox draw them.
+
+    Drawn by NumPy: JAX would compile a generator for every shape, which takes longer than the rest of a small fit.
+    """
+    generator = np.random.default_rng([seed, *sizes])
+    layers = []
+    for inputs, outputs in pairwise(sizes):
+        edge = inputs**-0.5
+        weight, bias = (generator.uniform(-edge, edge, (members, outputs, *n)) for n in ((inputs,), ()))
+        layers.append((jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32)))
+    return layers
+
+
+def apply(network: Network, x: jax.Array) -> jax.Array:
+    """One member's outputs, (n, n_in) -> (n, n_out); SiLU between the layers."""
+    for weight, bias in network[:-1]:
+        x = jax.nn.silu(x @ weight.T + bias)
+    weight, bias = network[-1]
+    return x @ weight.T + bias
+
+
+def step(dynamics: Network, scale: Scale, now: Moment, action: jax.Array) -> Moment:
+    """One member's next moments: (n, ...) -> (n, ...)."""
+    x = jnp.concatenate(
+        [(now.state - scale.mean) / scale.spread, now.change / scale.change, now.action, action], axis=-1
+    )
+    change = scale.change * apply(dynamics, jnp.clip(x, -CLIP, CLIP))
+    change = jnp.clip(change, scale.change_low, scale.change_high)
+    state = jnp.clip(now.state + change, scale.low, scale.high)
+    return Moment(state, state - now.state, action)
+
+
+def reward(network: Network, scale: Scale, now: Moment, action: jax.Array, then: Moment) -> jax.Array:
+    """One member's rewards in the environment's units, (n,)."""
+    x = jnp.concatenate(
+        [
+            (now.state - scale.mean) / scale.spread,
+            action,
+            (then.state - scale.mean) / scale.spread,
+            then.change / scale.change,
+        ],
+        axis=-1,
+    )
+    return scale.reward_mean + scale.reward_spread * apply(network, jnp.clip(x, -CLIP, CLIP))[..., 0]
+
+
+class Table(NamedTuple):
+    """Transitions on the device, padded to a fixed capacity so that a growing data set is compiled for once."""
+
+    state: jax.Array
+    change: jax.Array  # the last change before each transition, zero at an episode's begin
+    before: jax.Array  # the action before, zero at an episode's begin
+    action: jax.Array
+    next_state: jax.Array
+    goal: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    episode: jax.Array
+    last: jax.Array  # the row that ends the episode
+    rare: jax.Array  # cumulative weights for drawing unusual transitions
+    rows: jax.Array  # how many are no padding
+
+
+def table_of(data: Transitions, scale: Scale, achieved: slice, capacity: int) -> Table:
+    """The table of a data set of at most `capacity` rows."""
+    n = len(data)
+    begins = data.step == 0
+    change = np.zeros_like(data.state)
+    before = np.zeros_like(data.action)
+    change[1:], before[1:] = data.state[1:] - data.state[:-1], data.action[:-1]
+    change[begins], before[begins] = 0.0, 0.0
+    ends = np.flatnonzero(np.append(begins[1:], True))
+    last = ends[np.searchsorted(ends, np.arange(n))]
+    # How unusual a change is: its largest coordinate in standard deviations, with goals of what was achieved only.
+    # Contacts are rare, and are what matters.
+    what = achieved if data.goal.shape[1] else slice(None)
+    moved = (data.next_state - data.state)[:, what]
+    unusual = np.clip(np.abs(moved - moved.mean(axis=0)) / np.asarray(scale.change)[what], 0.0, 6.0).max(axis=1)
+    weight = np.cumsum(unusual**2 + 1e-3)
+    pad = max(capacity - n, 0)
+
+    def rows(values: np.ndarray, kind: Any = jnp.float32) -> jax.Array:
+        return jnp.asarray(np.pad(values, [(0, pad), *[(0, 0)] * (values.ndim - 1)], mode="edge"), kind)
+
+    episode = np.pad(data.episode, (0, pad), constant_values=-1)
+    return Table(
+        rows(data.state), rows(change), rows(before), rows(data.action), rows(data.next_state), rows(data.goal),
+        rows(data.reward), rows(data.terminated), jnp.asarray(episode), rows(last, jnp.int32),
+        rows(weight / weight[-1]), jnp.asarray(n),
+    )  # fmt: skip
+
+
+def draw(key: jax.Array, table: Table, size: int, rare: float = RARE) -> jax.Array:
+    """Rows of a batch (size,): a part uniformly, a part by how unusual they are."""
+    one, two = jax.random.split(key)
+    unusual = int(size * rare)
+    plain = jax.random.randint(one, (size - unusual,), 0, table.rows)
+    chosen = jnp.searchsorted(table.rare, jax.random.uniform(two, (unusual,)))
+    return jnp.minimum(jnp.concatenate([plain, chosen]), table.rows - 1)
+
+
+def rollout_loss(networks: tuple[Network, Network], scale: Scale, table: Table, rows: jax.Array) -> jax.Array:
+    """Error of the changes over ROLLOUT steps in standard deviations of one step, later ones counting less; and of
+    the reward of the first.
+
+    The error of a coordinate is a pseudo-Huber loss: quadratic when small, linear when large, so that the rare jumps
+    of contacts do not drown everything else.
+    """
+    dynamics, head = networks
+    now = Moment(table.state[rows], table.change[rows], table.before[rows])
+    first = table.episode[rows]
+
+    def one(now: Moment, k: jax.Array) -> Any:
+        at = jnp.minimum(rows + k, len(table.reward) - 1)
+        valid = (table.episode[at] == first) / (1.0 + 0.5 * k)
+        then = step(dynamics, scale, now, table.action[at])
+        error = (then.state - table.next_state[at]) / scale.change
+        return then, (jnp.sum(valid * jnp.mean(jnp.sqrt(1.0 + error**2) - 1.0, axis=-1)), jnp.sum(valid))
+
+    _, (totals, weights) = jax.lax.scan(one, now, jnp.arange(ROLLOUT))
+    total, weight = jnp.sum(totals), jnp.sum(weights)
+    if not head:
+        return total / weight
+    here = Moment(table.state[rows], table.change[rows], table.before[rows])
+    there = Moment(table.next_state[rows], table.next_state[rows] - table.state[rows], table.action[rows])
+    error = (reward(head, scale, here, table.action[rows], there) - table.reward[rows]) / scale.reward_spread
+    return total / weight + jnp.mean(jnp.sqrt(1.0 + error**2) - 1.0)
+
+
+def fresh(seed: int, states: int, actions: int, goals: int, scale: Scale) -> Model:
+    """A model of random weights. With goals nothing needs the reward, so it is not learned."""
+    dynamics = begin(seed, (2 * states + 2 * actions, WIDTH, WIDTH, states), MEMBERS)
+    # The last layer starts small: an untrained model predicts that nothing changes.
+    weight, bias = dynamics[-1]
+    dynamics[-1] = (0.1 * weight, 0.1 * bias)
+    head = [] if goals else begin(seed, (3 * states + actions, WIDTH, WIDTH, 1), MEMBERS)
+    return Model(dynamics, head, scale)
+
+
+def fit(model: Model, table: Table, seed: int, steps: int, progress: Callable[[float], None] | None = None) -> Model:
+    """Goes on from `model` for `steps` steps of AdamW; batches are drawn separately for every member."""
+    optimizer = _optimizer(steps)
+    networks = (model.dynamics, model.reward)
+    state = jax.vmap(optimizer.init)(networks)
+    chunks = max(steps // CHUNK, 1)
+    for i in range(chunks):
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), i), MEMBERS)
+        networks, state, _ = _chunk(networks, state, keys, model.scale, table, steps)
+        if progress is not None:
+            progress((i + 1) / chunks)
+    return Model(networks[0], networks[1], model.scale)
+
+
+@lru_cache
+def _optimizer(steps: int) -> optax.GradientTransformation:
+    schedule = optax.warmup_cosine_decay_schedule(0.0, RATE, min(100, steps // 4), steps, 0.02 * RATE)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=DECAY))
+
+
+@partial(jax.jit, static_argnames="steps")
+def _chunk(networks: Any, states: Any, keys: jax.Array, scale: Scale, table: Table, steps: int) -> Any:
+    optimizer = _optimizer(steps)
+
+    def member(networks: Any, state: Any, key: jax.Array) -> Any:
+        def one(carry: Any, key: jax.Array) -> Any:
+            networks, state = carry
+            value, gradient = jax.value_and_grad(rollout_loss)(networks, scale, table, draw(key, table, BATCH))
+            update, state = optimizer.update(gradient, state, networks)
+            return (optax.apply_updates(networks, update), state), value
+
+        end, values = jax.lax.scan(one, (networks, state), jax.random.split(key, CHUNK))
+        return (*end, jnp.mean(values))
+
+    return jax.vmap(member)(networks, states, keys)
+
+
+@jax.jit
+def predict(model: Model, now: Moment, actions: jax.Array) -> jax.Array:
+    """States of every member's own rollout, Moment of (n, ...), actions (H, n, actions) -> (M, H, n, states)."""
+
+    def member(dynamics: Network) -> jax.Array:
+        def one(now: Moment, action: jax.Array) -> Any:
+            then = step(dynamics, model.scale, now, action)
+            return then, then.state
+
+        return jax.lax.scan(one, now, actions)[1]
+
+    return jax.vmap(member)(model.dynamics)
