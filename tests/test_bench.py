@@ -24,6 +24,7 @@ from robotctl.bench.sweep import sweep
 from robotctl.cli.bench_command import exit_code, part_of, table
 from robotctl.cli.output import console
 from robotctl.errors import InvalidFileError, UsageError
+from robotctl.task import task_names
 
 # ---- statistics ------------------------------------------------------------------------------------------------
 
@@ -198,7 +199,8 @@ def test_an_arm_of_failures_is_reported() -> None:
 
 
 def test_choices() -> None:
-    assert bench.chosen_tasks("kitchen/*") == ["kitchen/clear-table", "kitchen/put-away-knife"]
+    assert bench.chosen_tasks("kitchen/*") == task_names()
+    assert bench.chosen_tasks("kitchen/pu*") == ["kitchen/push-mug", "kitchen/put-away-knife"]
     assert bench.chosen_arms("full, none") == ["full", "none"]
     assert list(bench.chosen_seeds("3:5", 10)) == [3, 4]
     assert list(bench.chosen_seeds(None, 2)) == [0, 1]

@@ -29,8 +29,13 @@ UNIT = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
 @pytest.fixture(scope="module", autouse=True)
 def _small() -> Iterator[None]:
-    """Small networks and few samples: what is tested here does not depend on how good the model is."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Small networks and few samples: what is tested here does not depend on how good the model is.
+
+    Single precision, as a run has it: tests of gradients in the same process may have asked for double.
+    """
+    import jax
+
+    with pytest.MonkeyPatch.context() as patch, jax.enable_x64(False):
         for module in (dynamics, value):
             patch.setattr(module, "WIDTH", 32)
             patch.setattr(module, "BATCH", 64)

@@ -23,7 +23,7 @@ from robotctl.world_model.composite import load_world_model
 from robotctl.world_model.skill_outcome import SkillAttempt
 from robotctl.world_model.world_model import HORIZON
 
-TINY = Recipe("kitchen", 1000, Amount(20, 12, 2, 75, 100, 200, 200, 200))
+TINY = Recipe("kitchen", 1000, Amount(20, 12, 2, 75, 150, 200, 200, 200))
 
 
 def test_play_is_repeatable_and_its_samples_are_undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:

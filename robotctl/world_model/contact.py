@@ -33,6 +33,7 @@ COVERAGE = 0.9  # how often the bounds hold a moving object
 TIP = (0.009, 0.014)  # half sizes of the closed fingers' ends: along the push, and across [m]
 FINGERS = (0.0095, 0.021)  # and of the fingers above them, which is what tall things meet [m]
 TIP_LENGTH = 0.0168  # [m]
+BACK = 0.02  # what is added to the back of the hand, out of the way of corners that go in at the front [m]
 FINGER_FRICTION = 1.0  # times an object's own coefficient
 OVERLAP = 0.035  # how far below an object's top the finger tips go; the hand's body stays above it [m]
 ACCELERATION = 0.5  # of the hand at both ends of a push [m/s^2]
@@ -135,7 +136,8 @@ def touch(shapes: Shapes, which: Any, thing: Any, hand: Any) -> Touch:
     gap, gradient = _look_up(shapes.corners, which, away[:, None] + turn(turned[:, None], outline))
     # The other way round: the object's corners against the hand's rectangle.
     corner = turn(-turned[:, None], shapes.sharp[which] - away[:, None])
-    gap_corner, gradient_corner = _rectangle(corner, half)
+    # They come from the front: a corner that went in deep must not come out at the back of the thin hand.
+    gap_corner, gradient_corner = _rectangle(corner + xp.asarray([BACK / 2, 0.0]), half + xp.asarray([BACK / 2, 0.0]))
     gaps = xp.concatenate([gap, gap_corner], axis=1)
     least = xp.min(gaps, axis=1)
     weight = xp.exp(-(gaps - least[:, None]) / SOFT)
