@@ -30,7 +30,7 @@ class Silhouette:
     """An object's outline in its body frame, and how it rests on its table."""
 
     polygon: np.ndarray  # (CORNERS, 2) counter-clockwise [m]
-    sharp: np.ndarray  # (SHARP, 2) its corners, which a coarse look at distances would miss; padded with the last [m]
+    sharp: np.ndarray  # (SHARP, 2) its corners, which a coarse look at distances would miss; padded with 0 0 [m]
     distance: np.ndarray  # (CELLS, CELLS) signed distance at (x, y) = CELL (i, j) - REACH, negative inside [m]
     center: np.ndarray  # (2,) centre of mass [m]
     top: float  # height of its highest point [m]
@@ -65,8 +65,8 @@ def _sharp(shapes: list[np.ndarray]) -> np.ndarray:
     before, after = hull - np.roll(hull, 1, axis=0), np.roll(hull, -1, axis=0) - hull
     bend = np.arctan2(cross(before, after), np.sum(before * after, axis=1))
     order = np.argsort(-bend)[:SHARP]
-    order = order[bend[order] > BEND] if np.any(bend > BEND) else order[:1]
-    return hull[np.concatenate([order, np.repeat(order[-1:], SHARP - len(order))])]
+    corners = hull[order[bend[order] > BEND]]
+    return np.concatenate([corners, np.zeros((SHARP - len(corners), 2))])
 
 
 def signed_distance(polygon: np.ndarray, points: np.ndarray) -> np.ndarray:
