@@ -13,9 +13,8 @@ from robotctl.skills.place import Spot
 from robotctl.skills.pushing import PlannedPush, plan_push
 from robotctl.skills.skill import Outcome, Phase, Story
 from robotctl.state import ObjectState, State
-from robotctl.world_model.contact import Pushed
+from robotctl.world_model.contact import TIP_BEYOND, Pushed, hand_down
 
-TIP_BEYOND = 0.009  # the finger tips reach this far beyond the TCP [m]
 ABOVE = 0.12  # the hand comes down to the start of the push from this height [m]
 BACK = 0.03  # then it leaves the way it came, this far before it rises [m]
 LOOK = 0.6  # how long the eyes need to see where the object came to rest [s]
@@ -127,9 +126,3 @@ def features(plan: PlannedPush, height: float, radius: float) -> dict[str, float
         "slenderness": height / radius,
         "offset": float(np.linalg.norm(plan.end[:2] - plan.start[:2])),
     }
-
-
-def hand_down(heading: float) -> np.ndarray:
-    """World from hand for a hand that points down, its x axis at `heading`, (3, 3)."""
-    c, s = np.cos(heading), np.sin(heading)
-    return np.array([[c, s, 0.0], [s, -c, 0.0], [0.0, 0.0, -1.0]])

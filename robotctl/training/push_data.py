@@ -13,9 +13,8 @@ from robotctl.scene import Box, Furniture, Item, ObjectKind, Scene
 from robotctl.silhouette import signed_distance
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.state import TICK
-from robotctl.world_model.contact import OUTLINE, REST, STEP, Push, Pushed, turn
+from robotctl.world_model.contact import OUTLINE, REST, STEP, TIP_BEYOND, Push, Pushed, hand_down, turn
 
-TIP_BEYOND = 0.009  # the finger tips reach this far beyond the TCP [m]
 TABLE = Box("slab", np.array([0.0, 0.0, 0.73]), np.array([0.30, 0.30, 0.02]), 0.0, (0.5, 0.4, 0.3, 1.0))
 TOP = 0.75  # height of the slab's surface [m]
 AROUND = 0.56  # of the robot's base from the slab's centre [m]
@@ -73,12 +72,6 @@ def aimed_push(kind: ObjectKind, generator: np.random.Generator) -> Push:
         outline = push.start + turn(np.array(heading), OUTLINE * pushed.half)
         if signed_distance(pushed.shape.polygon, outline).min() > 0.004:
             return replace(push, direction=float(direction), heading=float(heading))
-
-
-def hand_down(heading: float) -> np.ndarray:
-    """World from hand for a hand that points down, its x axis at `heading`, (3, 3)."""
-    c, s = np.cos(heading), np.sin(heading)
-    return np.array([[c, s, 0.0], [s, -c, 0.0], [0.0, 0.0, -1.0]])
 
 
 def arm_path(push: Push, thing: np.ndarray, tip: float, generator: np.random.Generator) -> np.ndarray | None:

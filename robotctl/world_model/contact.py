@@ -32,6 +32,7 @@ UNCALIBRATED = 0.05  # bound of a model that was not calibrated [m]
 COVERAGE = 0.9  # how often the bounds hold a moving object
 TIP = (0.009, 0.014)  # half sizes of the closed fingers' ends: along the push, and across [m]
 FINGERS = (0.0095, 0.021)  # and of the fingers above them, which is what tall things meet [m]
+TIP_BEYOND = 0.009  # the finger tips reach this far beyond the TCP [m]
 TIP_LENGTH = 0.0168  # [m]
 BACK = 0.02  # what is added to the back of the hand, out of the way of corners that go in at the front [m]
 FINGER_FRICTION = 1.0  # times an object's own coefficient
@@ -90,6 +91,12 @@ class Shapes:
             np.array([k.half for k in kinds]),
             np.array([k.grip for k in kinds]),
         )
+
+
+def hand_down(heading: float) -> np.ndarray:
+    """World from hand for a hand that points down, its x axis at `heading`, (3, 3)."""
+    c, s = np.cos(heading), np.sin(heading)
+    return np.array([[c, s, 0.0], [s, -c, 0.0], [0.0, 0.0, -1.0]])
 
 
 def turn(angle: Any, vector: Any) -> Any:

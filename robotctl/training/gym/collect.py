@@ -6,6 +6,7 @@ number and seed only, and environments are made anew for every call, so a call t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -147,7 +148,7 @@ def transitions_of(many: list[Episode]) -> Transitions:
     )
 
 
-class _Drawn:
+class _Drawn(ABC):
     """Actions drawn for a whole episode when it begins."""
 
     def __init__(self, seed: int, actions: int) -> None:
@@ -164,9 +165,9 @@ class _Drawn:
             chosen[lane] = self._ahead[lane][len(episode.actions)]
         return chosen
 
+    @abstractmethod
     def draw(self, number: int) -> np.ndarray:
         """Actions (LONGEST, actions) of the episode of a number."""
-        raise NotImplementedError
 
 
 class RandomActions(_Drawn):
