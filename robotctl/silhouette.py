@@ -16,12 +16,13 @@ import numpy as np
 from robotctl.geometry import rotation_rpy
 
 CORNERS = 180  # of the polygon, at even angles
-REACH = 0.24  # half the side of the grid [m]
+REACH = 0.16  # half the side of the grid [m]
 CELL = 0.005  # [m]
 CELLS = 2 * round(REACH / CELL) + 1  # grid points along one side
-SHARP = 8  # corners kept of a silhouette
-BEND = np.deg2rad(25.0)  # a corner that turns by less is round
+SHARP = 16  # corners kept of a silhouette
+BEND = np.deg2rad(10.0)  # a corner that turns by less is round
 FOOT = 0.0005  # corners this near the lowest carry the object [m]
+FEET = 8  # points that an object stands on, at most
 _ROUND = 32  # corners that stand for a circle
 
 
@@ -34,7 +35,9 @@ class Silhouette:
     distance: np.ndarray  # (CELLS, CELLS) signed distance at (x, y) = CELL (i, j) - REACH, negative inside [m]
     center: np.ndarray  # (2,) centre of mass [m]
     top: float  # height of its highest point [m]
-    support: float  # mean distance from there of the points that it stands on [m]
+    feet: np.ndarray  # (FEET, 2) points that it stands on [m]; padded with the centre
+    load: np.ndarray  # (FEET,) share of the weight on each of them at rest; padded with 0
+    support: float  # their mean distance from the centre of mass, by load [m]
 
 
 @lru_cache(maxsize=64)
@@ -50,9 +53,24 @@ def silhouette(urdf: Path, above: float = 0.0) -> Silhouette:
     distance = signed_distance(polygon, grid).reshape(CELLS, CELLS)
     center = _numbers(link.find("inertial/origin"), "xyz")[:2]
     corners = np.concatenate(shapes)
-    feet = corners[corners[:, 2] < corners[:, 2].min() + FOOT, :2]
-    support = float(np.linalg.norm(feet - center, axis=1).mean())
-    return Silhouette(polygon, _sharp(met), distance, center, float(corners[:, 2].max()), support)
+    feet, load = _stands_on(corners[corners[:, 2] < corners[:, 2].min() + FOOT, :2], center)
+    support = float(load @ np.linalg.norm(feet - center, axis=1))
+    return Silhouette(polygon, _sharp(met), distance, center, float(corners[:, 2].max()), feet, load, support)
+
+
+def _stands_on(lowest: np.ndarray, center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """FEET corners of the hull of the lowest points, and their loads: equal but for what brings them to the centre."""
+    from scipy.spatial import ConvexHull
+
+    hull = lowest[ConvexHull(lowest).vertices]
+    hull = hull[np.linalg.norm(hull - np.roll(hull, 1, axis=0), axis=1) > 1e-4]
+    feet = hull[np.round(np.linspace(0, len(hull), min(len(hull), FEET), endpoint=False)).astype(int)]
+    # The smallest change of equal loads, with the same sum, whose moment about the centre of mass is zero.
+    rule = np.vstack([np.ones(len(feet)), (feet - center).T])
+    even = np.full(len(feet), 1.0 / len(feet))
+    load = np.maximum(even + np.linalg.pinv(rule) @ (np.array([1.0, 0.0, 0.0]) - rule @ even), 0.0)
+    missing = FEET - len(feet)
+    return np.concatenate([feet, np.repeat(center[None], missing, axis=0)]), np.pad(load / load.sum(), (0, missing))
 
 
 def _sharp(shapes: list[np.ndarray]) -> np.ndarray:

@@ -123,7 +123,7 @@ def fit_contact(
 
         def step(carry: Any, hands: Any) -> Any:
             pose, moved, now = carry
-            pose, moved = advance(network, scale, shapes, which, pose, moved, now, hands)
+            pose, moved = advance(network, scale, shapes, which, pose, moved, now, hands, jax.lax.stop_gradient)
             return (pose, moved, hands), pose
 
         _, path = jax.lax.scan(step, (thing[:, 0], before, hand[:, 0]), jnp.swapaxes(hand[:, 1:], 0, 1))

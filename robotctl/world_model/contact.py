@@ -21,11 +21,13 @@ from robotctl.world_model.ensemble import Ensemble
 
 STEP = 0.1  # [s]
 STEPS = 30  # steps that the bounds are known for: 3 s
+SUBSTEPS = 4  # of the quasi-static guess in a step: a quick hand goes farther in a step than it is thick
+ROUNDS = 3  # of finding how fast each foot slides
 INPUTS = 28
 OUTPUTS = 3
 NEAR = 0.03  # a hand farther than this does not move a resting object [m]
 RESTS = 2e-4  # an object that moved less than this in a step rests [m, and rad x support radius]
-SOFT = 0.0015  # over which distance several points of the hand count as touching at once [m]
+SOFT = 0.0005  # over which distance several points of the hand count as touching at once [m]
 LARGEST = 6.0  # outputs of the network are clamped to this many scales
 UNSEEN = "*"  # stands for every kind that the fit has not seen
 UNCALIBRATED = 0.05  # bound of a model that was not calibrated [m]
@@ -34,20 +36,19 @@ TIP = (0.009, 0.014)  # half sizes of the closed fingers' ends: along the push, 
 FINGERS = (0.0095, 0.021)  # and of the fingers above them, which is what tall things meet [m]
 TIP_BEYOND = 0.009  # the finger tips reach this far beyond the TCP [m]
 TIP_LENGTH = 0.0168  # [m]
-BACK = 0.02  # what is added to the back of the hand, out of the way of corners that go in at the front [m]
 FINGER_FRICTION = 1.0  # times an object's own coefficient
 OVERLAP = 0.035  # how far below an object's top the finger tips go; the hand's body stays above it [m]
 ACCELERATION = 0.5  # of the hand at both ends of a push [m/s^2]
 REST = 0.6  # what slides on comes to rest within [s]
+LEAN = 0.9  # the pressure of the table moves ahead by at most this share of the support radius
 FLOOR = 0.006  # the tips stay this far above the table [m]
 
-# Points of the hand's outline, in units of its half sizes.
-_ACROSS = np.linspace(-1.0, 1.0, 7)
-OUTLINE = np.array([*((s, y) for s in (1.0, -1.0) for y in _ACROSS), (0.0, 1.0), (0.0, -1.0)])  # (16, 2)
+# Points of the hand's outline, in units of its half sizes, denser in front, where it pushes.
+OUTLINE = np.array([*((1.0, y) for y in np.linspace(-1.0, 1.0, 7)), (0, 1), (0, -1), (-1, 1), (-1, -1)], float)  # (11, 2)
 # Left and right exchanged, in the inputs and outputs of the network (see `advance`).
 MIRROR_INDEX = np.array([*(int(np.flatnonzero(np.all(np.isclose(OUTLINE, p * [1, -1]), axis=1))[0]) for p in OUTLINE),
                          *range(len(OUTLINE), INPUTS)])  # fmt: skip
-MIRROR_SIGN = np.array([*[1.0] * len(OUTLINE), 1, 1, -1, -1, 1, -1, 1, -1, 1, -1, -1, 1])
+MIRROR_SIGN = np.array([*[1.0] * len(OUTLINE), 1, 1, -1, -1, 1, -1, 1, -1, 1, -1, -1, 1, 1, -1, -1, 1, 1])
 MIRRORED = np.array([1.0, -1.0, -1.0])
 
 
@@ -59,37 +60,47 @@ class Pushed:
     half: np.ndarray  # (2,) half sizes of what of the hand touches it [m]
     tip: float  # height of the finger tips above the table [m]
     grip: float  # Coulomb coefficient between the fingers and the object
+    lean: float  # how far ahead of the centre of mass the table carries it while it is pushed [m]
 
     @classmethod
     def of(cls, kind: ObjectKind) -> Pushed:
         tip = max(kind.height - OVERLAP, FLOOR)
         shape = silhouette(kind.urdf, tip)
         half = FINGERS if shape.top - tip > TIP_LENGTH else TIP
-        return cls(shape, np.array(half), tip, FINGER_FRICTION * kind.friction)
+        # The push at this height and the friction at the foot tilt it forward; the table's pressure answers.
+        lean = min(kind.friction * (tip + TIP_LENGTH / 2), LEAN * shape.support)
+        return cls(shape, np.array(half), tip, FINGER_FRICTION * kind.friction, lean)
 
 
 @dataclass(frozen=True)
 class Shapes:
     """Several kinds, stacked, so that a batch may hold different ones."""
 
-    corners: Any  # (K, (CELLS - 1)^2, 4) signed distance at the four corners of every cell: one look-up for all [m]
+    corners: Any  # (K, (CELLS - 1)^2, 12) signed distance [m] and its gradient at the four corners of every cell
     sharp: Any  # (K, SHARP, 2)
     center: Any  # (K, 2) of mass
+    feet: Any  # (K, FEET, 2) from the centre of mass
+    load: Any  # (K, FEET)
     support: Any  # (K,)
     half: Any  # (K, 2)
     grip: Any  # (K,) Coulomb coefficient between the fingers and the object
+    lean: Any  # (K,) how far ahead of the centre of mass the table carries it while it is pushed [m]
 
     @classmethod
     def of(cls, kinds: Sequence[Pushed]) -> Shapes:
-        d = np.array([k.shape.distance for k in kinds])
-        corners = np.stack([d[:, :-1, :-1], d[:, 1:, :-1], d[:, :-1, 1:], d[:, 1:, 1:]], axis=-1)
+        distance = np.array([k.shape.distance for k in kinds])
+        d = np.stack([distance, *np.gradient(distance, CELL, axis=(1, 2))], axis=-1)
+        corners = np.concatenate([d[:, :-1, :-1], d[:, 1:, :-1], d[:, :-1, 1:], d[:, 1:, 1:]], axis=-1)
         return cls(
-            corners.reshape(len(kinds), -1, 4),
+            corners.reshape(len(kinds), -1, 12),
             np.array([k.shape.sharp for k in kinds]),
             np.array([k.shape.center for k in kinds]),
+            np.array([k.shape.feet - k.shape.center for k in kinds]),
+            np.array([k.shape.load for k in kinds]),
             np.array([k.shape.support for k in kinds]),
             np.array([k.half for k in kinds]),
             np.array([k.grip for k in kinds]),
+            np.array([k.lean for k in kinds]),
         )
 
 
@@ -113,49 +124,53 @@ def _look_up(corners: Any, which: Any, point: Any) -> tuple[Any, Any]:
     beyond = xp.sqrt(xp.sum((point - inside) ** 2, axis=-1) + 1e-18) - 1e-9
     at = (inside + REACH) / CELL
     low = xp.clip(xp.floor(at), 0, CELLS - 2).astype(int)
-    u, v = (at - low)[..., 0], (at - low)[..., 1]
+    u, v = (at - low)[..., :1], (at - low)[..., 1:]
     cell = corners[which[:, None], (CELLS - 1) * low[..., 0] + low[..., 1]]
-    f00, f10, f01, f11 = (cell[..., i] for i in range(4))
-    value = (1 - u) * (1 - v) * f00 + u * (1 - v) * f10 + (1 - u) * v * f01 + u * v * f11
-    gradient = xp.stack([(1 - v) * (f10 - f00) + v * (f11 - f01), (1 - u) * (f01 - f00) + u * (f11 - f10)], axis=-1)
-    return value + beyond, gradient / CELL
+    f00, f10, f01, f11 = (cell[..., 3 * i : 3 * i + 3] for i in range(4))
+    both = (1 - u) * (1 - v) * f00 + u * (1 - v) * f10 + (1 - u) * v * f01 + u * v * f11
+    return both[..., 0] + beyond, both[..., 1:]
 
 
 @dataclass(frozen=True)
 class Touch:
-    """How the hand at its next pose meets the object where it is now, n cases, in the hand's frame."""
+    """How a moving hand meets the object where it is now, n cases, in the hand's frame."""
 
-    gap: Any  # (n, 16) signed distance of the points of the hand's outline [m]
-    least: Any  # (n,) the smallest distance, of these or of the object's corners from the hand [m]
+    gap: Any  # (n, 11) distance that will be left to the points of the hand's outline, if the object stays [m]
+    least: Any  # (n,) the smallest one, of these or of the object's corners from the hand [m]
     depth: Any  # (n,) how deep the hand would be in the object [m]
     normal: Any  # (n, 2) from the object towards the hand
     lever: Any  # (n, 2) from the object's centre of mass to the contact [m]
-    center: Any  # (n, 2) the object's centre of mass [m]
+    feet: Any  # (n, FEET, 2) and to what it stands on [m]
 
 
-def touch(shapes: Shapes, which: Any, thing: Any, hand: Any) -> Touch:
-    """The geometry of contact of objects (n, 3) and hands (n, 3), poses x y yaw."""
+def touch(shapes: Shapes, which: Any, thing: Any, hand: Any, stroke: Any) -> Touch:
+    """The contact of objects (n, 3) with hands (n, 3), poses x y yaw, that are about to go `stroke` (n, 2), in their frame.
+
+    Distances are foreseen from where the hand is, as they change along the stroke: seen from inside the object, a
+    corner that was hit from the front looks as if it had been hit from the side.
+    """
     xp = namespace(thing)
     half = shapes.half[which][:, None]
     turned = hand[:, 2] - thing[:, 2]
     away = turn(-thing[:, 2], hand[:, :2] - thing[:, :2])
-    outline = xp.asarray(OUTLINE) * half  # (n, 16, 2) in the hand's frame
+    outline = xp.asarray(OUTLINE) * half  # (n, 11, 2) in the hand's frame
     gap, gradient = _look_up(shapes.corners, which, away[:, None] + turn(turned[:, None], outline))
     # The other way round: the object's corners against the hand's rectangle.
     corner = turn(-turned[:, None], shapes.sharp[which] - away[:, None])
-    # They come from the front: a corner that went in deep must not come out at the back of the thin hand.
-    gap_corner, gradient_corner = _rectangle(corner + xp.asarray([BACK / 2, 0.0]), half + xp.asarray([BACK / 2, 0.0]))
-    gaps = xp.concatenate([gap, gap_corner], axis=1)
-    least = xp.min(gaps, axis=1)
-    weight = xp.exp(-(gaps - least[:, None]) / SOFT)
-    weight = weight / xp.sum(weight, axis=1, keepdims=True)
-    at = xp.sum(weight[..., None] * xp.concatenate([outline, corner], axis=1), axis=1)
+    gap_corner, gradient_corner = _rectangle(corner, half)
     normals = xp.concatenate([turn(-turned[:, None], gradient), -gradient_corner], axis=1)
+    gaps = xp.concatenate([gap, gap_corner], axis=1)
+    then = gaps + xp.sum(normals * stroke[:, None], axis=-1)
+    least = xp.min(then, axis=1)
+    weight = xp.exp(-(then - least[:, None]) / SOFT)
+    weight = weight / xp.sum(weight, axis=1, keepdims=True)
+    at = xp.concatenate([outline - xp.clip(gap, -NEAR, NEAR)[..., None] * normals[:, : len(OUTLINE)], corner], axis=1)
     normal = xp.sum(weight[..., None] * normals, axis=1)
     normal = normal / xp.sqrt(xp.sum(normal**2, axis=1, keepdims=True) + 1e-9)
-    center = turn(-hand[:, 2], thing[:, :2] - hand[:, :2]) + turn(-turned, shapes.center[which])
-    lever = at - center
-    return Touch(gap, least, xp.maximum(-least, 0.0), normal, lever, center)
+    center = turn(-turned, shapes.center[which] - away)
+    lever = xp.sum(weight[..., None] * at, axis=1) - center
+    feet = turn(-turned[:, None], shapes.feet[which])
+    return Touch(then[:, : len(OUTLINE)], least, xp.maximum(-least, 0.0), normal, lever, feet)
 
 
 def _rectangle(point: Any, half: Any) -> tuple[Any, Any]:
@@ -172,63 +187,116 @@ def _rectangle(point: Any, half: Any) -> tuple[Any, Any]:
 
 
 def quasi_static(shapes: Shapes, which: Any, met: Touch, stroke: Any) -> Any:
-    """Motion of the centre of mass and turn (n, 3) that make way for a hand that went `stroke` (n, 2), in its frame.
+    """Motion of the centre of mass and turn (n, 3) that make way for a hand that goes `stroke` (n, 2), in its frame.
 
-    Ellipsoidal limit surface (Goyal, Ruina, Papadopoulos 1991): the twist (v, w) is parallel to (f, r x f / c^2). While
-    the contact sticks it moves with the hand (Lynch and Mason 1996, eq. 5-7); where that would need a force outside
-    the friction cone, the force lies on the cone's edge and only the normal speeds agree.
+    Every foot's friction opposes its own sliding (Goyal, Ruina, Papadopoulos 1991). Were it viscous, the object would
+    turn about the feet's centre of friction as an ellipsoidal limit surface has it: the twist (v, w) is parallel to
+    (f, r x f / c^2) (Lynch and Mason 1996, eq. 5-7); ROUNDS of weights, load / speed, make it dry. While the contact
+    sticks it moves with the hand; where that would need a force outside the friction cone, the force lies on the
+    cone's edge and only the normal speeds agree.
     """
     xp = namespace(met.depth)
-    c2 = (shapes.support[which] ** 2)[:, None]
-    into, side = -met.normal, xp.stack([-met.normal[:, 1], met.normal[:, 0]], axis=1)
+    into, side = -met.normal, xp.stack([met.normal[:, 1], -met.normal[:, 0]], axis=1)
     forward = xp.maximum(xp.sum(stroke * into, axis=1), 1e-6)
     share = xp.minimum(met.depth / forward, 1.0)  # of the stroke, spent in contact
-    aside = xp.sum(stroke * side, axis=1) * share
-    wanted = into * met.depth[:, None] + side * aside[:, None]
-    across = xp.stack([-met.lever[:, 1], met.lever[:, 0]], axis=1)  # z x r
+    wanted = into * met.depth[:, None] + side * (xp.sum(stroke * side, axis=1) * share)[:, None]
+    load = _leaning(shapes, which, met.feet, into)
+    around = xp.stack([-met.feet[..., 1], met.feet[..., 0]], axis=-1)  # z x feet
+    slow = 0.05 * xp.sqrt(xp.sum(wanted**2, axis=1, keepdims=True)) + 1e-7
+    motion, turned = wanted, xp.zeros_like(forward)[:, None]
+    for _ in range(ROUNDS):
+        sliding = motion[:, None] + turned[..., None] * around
+        grip = load / (xp.sqrt(xp.sum(sliding**2, axis=-1)) + slow)
+        grip = grip / xp.sum(grip, axis=1, keepdims=True)
+        center = xp.sum(grip[..., None] * met.feet, axis=1)  # of friction
+        c2 = xp.sum(grip[..., None] * (met.feet - center[:, None]) ** 2, axis=(1, 2))[:, None] + 1e-8
+        moved, turned = _make_room(shapes.grip[which], met.lever - center, c2, into, side, met.depth, wanted)
+        motion = moved + turned * xp.stack([center[:, 1], -center[:, 0]], axis=1)
+    return xp.where((met.depth > 0.0)[:, None], xp.concatenate([motion, turned], axis=1), 0.0)
+
+
+def _leaning(shapes: Shapes, which: Any, feet: Any, into: Any) -> Any:
+    """Share of the weight on every foot (n, FEET) while the push at its height leans the object `into` (n, 2)."""
+    xp = namespace(feet)
+    rest = shapes.load[which]
+    along = xp.sum(feet * into[:, None], axis=-1)
+    load = rest * (1.0 + shapes.lean[which][:, None] * along / (xp.sum(rest * along**2, axis=1, keepdims=True) + 1e-8))
+    load = xp.maximum(load, 0.0)
+    return load / (xp.sum(load, axis=1, keepdims=True) + 1e-8)
+
+
+def _make_room(limit: Any, lever: Any, c2: Any, into: Any, side: Any, depth: Any, wanted: Any) -> tuple[Any, Any]:
+    """Motion of the centre of friction (n, 2) and turn (n, 1) under a push at `lever` (n, 2) from there."""
+    xp = namespace(depth)
+    across = xp.stack([-lever[:, 1], lever[:, 0]], axis=1)  # z x lever
     sticks = wanted - across * (
         xp.sum(across * wanted, axis=1, keepdims=True) / (c2 + xp.sum(across**2, 1, keepdims=True))
     )
     normal_force, friction = xp.sum(sticks * into, axis=1), xp.sum(sticks * side, axis=1)
-    limit = shapes.grip[which]
     edge = into + side * (xp.sign(friction) * limit)[:, None]
     spin = xp.sum(across * edge, axis=1, keepdims=True)
     gain = xp.sum(edge * into, axis=1, keepdims=True) + spin * xp.sum(across * into, axis=1, keepdims=True) / c2
-    slips = edge * (met.depth[:, None] / xp.maximum(gain, 0.3))
-    held = xp.abs(friction) <= limit * normal_force
-    motion = xp.where(held[:, None], sticks, slips)
-    motion = xp.where((met.depth > 0.0)[:, None], motion, 0.0)
-    return xp.concatenate([motion, xp.sum(across * motion, axis=1, keepdims=True) / c2], axis=1)
+    slips = edge * (depth[:, None] / xp.maximum(gain, 0.3))
+    motion = xp.where((xp.abs(friction) <= limit * normal_force)[:, None], sticks, slips)
+    return motion, xp.sum(across * motion, axis=1, keepdims=True) / c2
+
+
+def _moved(shapes: Shapes, which: Any, thing: Any, change: Any) -> Any:
+    """Objects (n, 3) whose centre of mass moved and whose body turned about it by `change` (n, 3), in the world."""
+    lever = turn(thing[:, 2], shapes.center[which])
+    xp = namespace(thing)
+    return thing + xp.concatenate([change[:, :2] + lever - turn(change[:, 2], lever), change[:, 2:]], axis=1)
+
+
+def _make_way(shapes: Shapes, which: Any, thing: Any, now: Any, then: Any) -> tuple[Any, Any]:
+    """Where a quasi-static push from `now` to `then` (n, 3) leaves the objects (n, 3), and the last touch on the way."""
+    xp = namespace(thing)
+    way = (then - now) / SUBSTEPS
+    for i in range(SUBSTEPS):
+        hand = now + way * xp.asarray([i, i, i + 1.0])  # turned first
+        stroke = turn(-hand[:, 2], way[:, :2])
+        met = touch(shapes, which, thing, hand, stroke)
+        motion = quasi_static(shapes, which, met, stroke)
+        thing = _moved(shapes, which, thing, xp.concatenate([turn(hand[:, 2], motion[:, :2]), motion[:, 2:]], axis=1))
+    return thing, met
 
 
 def advance(
-    network: Callable[[Any], Any], scale: Any, shapes: Shapes, which: Any, thing: Any, moved: Any, now: Any, then: Any
+    network: Callable[[Any], Any], scale: Any, shapes: Shapes, which: Any, start: Any, moved: Any, now: Any, then: Any,
+    hold: Callable[[Any], Any] = lambda x: x,
 ) -> tuple[Any, Any]:
     """One step: the objects' poses and displacements (n, 3) after the hands went from `now` to `then` (n, 3).
 
-    moved: (n, 3) what the objects did in the step before [m, m, rad]. network: (n, INPUTS) -> (n, OUTPUTS).
-    """
+    start: (n, 3) poses. moved: (n, 3) what they did in the step before [m, m, rad]. network: (n, INPUTS) -> (n,
+    OUTPUTS). hold: applied to what the geometry of contact is seen from; training stops gradients there.
+    """  # fmt: skip
+    thing, moved = hold(start), hold(moved)
     xp = namespace(thing)
     # The hand is the same turned by half a turn: it is looked at with the object in front of it.
-    ahead = turn(-then[:, 2], thing[:, :2] - then[:, :2])[:, 0]
-    then = xp.concatenate([then[:, :2], (then[:, 2] + xp.where(ahead < 0.0, np.pi, 0.0))[:, None]], axis=1)
-    met = touch(shapes, which, thing, then)
+    behind = turn(-then[:, 2], thing[:, :2] - then[:, :2])[:, 0] < 0.0
+    half_turn = xp.stack([behind * 0.0, behind * 0.0, behind * np.pi], axis=1)
+    now, then = now + half_turn, then + half_turn
+    pushed, met = _make_way(shapes, which, thing, now, then)
     support = shapes.support[which][:, None]
-    stroke = turn(-then[:, 2], then[:, :2] - now[:, :2])
-    guess = quasi_static(shapes, which, met, stroke)
+    lever = turn(thing[:, 2], shapes.center[which])
+    turned = pushed[:, 2:] - thing[:, 2:]
+    guess = pushed[:, :2] - thing[:, :2] - lever + turn(turned[:, 0], lever)  # of the centre of mass
     arm = met.lever[:, 1] * met.normal[:, 0] - met.lever[:, 0] * met.normal[:, 1]  # of a push along -normal
-    sliding = turn(-then[:, 2], moved[:, :2])
     inputs = xp.concatenate(
         [
             xp.clip(met.gap / 0.02, -1.0, 1.5),
             (met.depth / 0.01)[:, None],
             met.normal,
             arm[:, None] / support,
-            met.center / 0.1,
-            stroke / 0.02,
-            sliding / 0.02,
+            turn(-then[:, 2], thing[:, :2] + lever + guess - then[:, :2]) / 0.1,
+            turn(-then[:, 2], then[:, :2] - now[:, :2]) / 0.02,
+            turn(-then[:, 2], moved[:, :2]) / 0.02,
             moved[:, 2:] * support / 0.02,
             support / 0.05,
+            turn(-then[:, 2], guess) / 0.02,
+            turned * support / 0.02,
+            shapes.lean[which][:, None] / support,
+            shapes.grip[which][:, None],
         ],
         axis=1,
     )
@@ -238,16 +306,11 @@ def advance(
     n = len(thing)
     out = 0.5 * (both[:n] + both[n:] * xp.asarray(MIRRORED, inputs.dtype))
     out = xp.clip(out, -LARGEST, LARGEST) * scale
-    pushed = met.least < NEAR
     going = xp.sum(moved[:, :2] ** 2, axis=1) + (moved[:, 2] * support[:, 0]) ** 2 > RESTS**2
-    change = xp.where(
-        (pushed | going)[:, None], guess + out / xp.concatenate([support**0, support**0, support], 1), 0.0
-    )
-    # The centre of mass moves and the body turns about it; the body frame's origin follows.
-    lever = turn(thing[:, 2], shapes.center[which])
-    shift = turn(then[:, 2], change[:, :2]) + lever - turn(change[:, 2], lever)
-    step = xp.concatenate([shift, change[:, 2:]], axis=1)
-    return thing + step, step
+    out = xp.where(((met.least < NEAR) | going)[:, None], out, 0.0)
+    change = xp.concatenate([guess + turn(then[:, 2], out[:, :2]), turned + out[:, 2:] / support], axis=1)
+    step = _moved(shapes, which, thing, change) - thing
+    return start + step, step
 
 
 @dataclass(frozen=True)
