@@ -200,18 +200,10 @@ def quasi_static(shapes: Shapes, which: Any, met: Touch, stroke: Any) -> Any:
     forward = xp.maximum(xp.sum(stroke * into, axis=1), 1e-6)
     share = xp.minimum(met.depth / forward, 1.0)  # of the stroke, spent in contact
     wanted = into * met.depth[:, None] + side * (xp.sum(stroke * side, axis=1) * share)[:, None]
-    load = _leaning(shapes, which, met.feet, into)
-    around = xp.stack([-met.feet[..., 1], met.feet[..., 0]], axis=-1)  # z x feet
-    slow = 0.05 * xp.sqrt(xp.sum(wanted**2, axis=1, keepdims=True)) + 1e-7
-    motion, turned = wanted, xp.zeros_like(forward)[:, None]
-    for _ in range(ROUNDS):
-        sliding = motion[:, None] + turned[..., None] * around
-        grip = load / (xp.sqrt(xp.sum(sliding**2, axis=-1)) + slow)
-        grip = grip / xp.sum(grip, axis=1, keepdims=True)
-        center = xp.sum(grip[..., None] * met.feet, axis=1)  # of friction
-        c2 = xp.sum(grip[..., None] * (met.feet - center[:, None]) ** 2, axis=(1, 2))[:, None] + 1e-8
-        moved, turned = _make_room(shapes.grip[which], met.lever - center, c2, into, side, met.depth, wanted)
-        motion = moved + turned * xp.stack([center[:, 1], -center[:, 0]], axis=1)
+    center = into * shapes.lean[which][:, None]
+    c2 = (shapes.support[which] ** 2)[:, None]
+    moved, turned = _make_room(shapes.grip[which], met.lever - center, c2, into, side, met.depth, wanted)
+    motion = moved + turned * xp.stack([center[:, 1], -center[:, 0]], axis=1)
     return xp.where((met.depth > 0.0)[:, None], xp.concatenate([motion, turned], axis=1), 0.0)
 
 
