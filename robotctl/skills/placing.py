@@ -23,6 +23,22 @@ def edge_distance(place: Place, position: np.ndarray) -> float:
     return float(np.min(place.half - np.abs(local)))
 
 
+def spot_features(
+    place: Place, kind: ObjectKind, position: np.ndarray, others: Sequence[tuple[np.ndarray, float]]
+) -> dict[str, float]:
+    """What of a placement is known before the object is in the hand: an upright one, let go of as low as always.
+
+    position: (3,) of the object's origin on `place`. others: (position (3,), radius) of what stands around [m].
+    """
+    gaps = [float(np.linalg.norm((p - position)[:2])) - radius - kind.radius for p, radius in others]
+    return {
+        "edge": float(np.clip(edge_distance(place, position), -FAR, FAR)),
+        "neighbour_gap": float(np.clip(min(gaps, default=FAR), -FAR, FAR)),
+        "release_height": RELEASE_GAP,
+        "lean": 0.0,
+    }
+
+
 def placing_features(
     place: Place,
     kind: ObjectKind,
@@ -34,14 +50,12 @@ def placing_features(
 ) -> dict[str, float]:
     """Features of putting an object of `kind` down with its origin at `position` (3,) on `place`.
 
-    T_hand_object (4, 4): how it sits in the hand. others: (position (3,), radius) of what stands around [m].
+    T_hand_object (4, 4): how it sits in the hand. others: as in `spot_features`.
     release_height [m]: of its lowest point above the place when the fingers open. lean [rad]: its tilt then.
     """
-    gaps = [float(np.linalg.norm((p - position)[:2])) - radius - kind.radius for p, radius in others]
     lever = T_hand_object[:3, 3]
     return {
-        "edge": float(np.clip(edge_distance(place, position), -FAR, FAR)),
-        "neighbour_gap": float(np.clip(min(gaps, default=FAR), -FAR, FAR)),
+        **spot_features(place, kind, position, others),
         "release_height": release_height,
         "lean": lean,
         "hand_tilt": float(np.arccos(np.clip(-T_hand_object[2, 2], -1.0, 1.0))),  # hand z against the object's down

@@ -19,6 +19,7 @@ from robotctl.scene import ObjectKind
 from robotctl.skills.context import SkillContext
 from robotctl.skills.pick import ranked_grasps
 from robotctl.skills.place import Spot
+from robotctl.skills.placing import spot_features
 from robotctl.state import State
 from robotctl.task_planning.goals import Goal, Pose, arrangement, stands_on
 from robotctl.task_planning.spots import free_spots, needs_edge
@@ -189,12 +190,12 @@ def _successors(
         return out
     name = node.held
     held_kind = context.scene.kinds[state.object(name).kind]
-    chance = context.outcomes.success_probability(
-        "place", held_kind.name, {"radius": held_kind.radius, "mass": held_kind.mass}
-    )
+    place_named = {place.name: place for place in context.scene.places}
     taken = _taken(name, node, state, context)
     spots = _wanted_spots(name, open_goals, held_kind.name, taken, node.hand, context)
     for spot in [s for s in spots if not experience.rules_out(name, s)][:SPOTS]:
+        seen = spot_features(place_named[spot.place], held_kind, spot.position, taken)
+        chance = context.outcomes.success_probability("place", held_kind.name, seen)
         step = SkillStep("place", name, spot, chance, context.outcomes.duration("place", held_kind.name))
         where = {**node.where, name: Pose(spot.position, 1.0)}
         out.append((step, _Node(where, None, spot.position[:2], (*node.steps, step))))

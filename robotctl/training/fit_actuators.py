@@ -13,7 +13,6 @@ from robotctl.robot import DDQ_MAX, DQ_MAX, HAND, TCP, forward, frame_velocities
 from robotctl.state import TICK
 from robotctl.training.play_data import Trace
 from robotctl.world_model.actuators import ARM, COVERAGE, SIGN, ActuatorModel
-from robotctl.world_model.calibration import conformal_quantile
 from robotctl.world_model.ensemble import Ensemble
 from robotctl.world_model.world_model import HORIZON, MODEL_STEP
 
@@ -161,20 +160,21 @@ def _points(q: np.ndarray, dq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def calibrate(model: ActuatorModel, samples: Samples) -> ActuatorModel:
     """Bounds that hold all points of a moving robot, by horizon step; the present is as uncertain as the first step.
 
-    The larger of the bounds for a loaded and for an empty hand, so that they hold for each (Mondrian conformal
-    prediction; Vovk et al. 2005, section 4.5).
+    The largest of what each calibration episode needs for itself: the samples of an episode share its payload, so it is
+    episodes that are exchangeable, and a new one needs more than all n with probability 1 / (n + 1) (split conformal
+    prediction for groups; Dunn, Wasserman, Ramdas 2023, section 3).
     """
     moving = samples.where(samples.moving)
     _, worst, faster = point_errors(moving, *predicted(model, moving))
-    groups = [group for group in (moving.loaded, ~moving.loaded) if np.any(group)]
+    episodes = [moving.episode == episode for episode in np.unique(moving.episode)]
+    if not any(np.any(moving.loaded[chosen]) for chosen in episodes):
+        raise UsageError("no undisturbed play with a load to calibrate the actuator model; collect more")
 
     def widest(errors: np.ndarray, chosen: np.ndarray) -> float:
-        return max(float(conformal_quantile(errors[chosen & group], COVERAGE)) for group in groups)
+        return max(float(np.quantile(errors[chosen & episode], COVERAGE)) for episode in episodes)
 
     steps = [widest(worst, moving.step == k) for k in range(1, HORIZON + 1)]
     bound = np.maximum.accumulate(np.array([steps[0], *steps]))
-    if not np.all(np.isfinite(bound)):
-        raise UsageError("too few undisturbed play episodes to calibrate the actuator model; collect more")
     return replace(model, position_bound=bound, speed_bound=widest(faster, moving.step > 0))
 
 

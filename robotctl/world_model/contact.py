@@ -9,7 +9,7 @@ The same code rolls out in NumPy (planning) and in JAX (training through whole r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,10 @@ from robotctl.world_model.ensemble import Ensemble
 STEP = 0.1  # [s]
 STEPS = 30  # steps that the bounds are known for: 3 s
 SUBSTEPS = 4  # of the quasi-static guess in a step: a quick hand goes farther in a step than it is thick
-ROUNDS = 3  # of finding how fast each foot slides
-INPUTS = 28
+INPUTS = 32
 OUTPUTS = 3
-NEAR = 0.03  # a hand farther than this does not move a resting object [m]
+NEAR = 0.004  # a hand farther than this does not move a resting object [m]
+CLOSE = 0.03  # distances above this no longer tell where a contact will be [m]
 RESTS = 2e-4  # an object that moved less than this in a step rests [m, and rad x support radius]
 SOFT = 0.0005  # over which distance several points of the hand count as touching at once [m]
 LARGEST = 6.0  # outputs of the network are clamped to this many scales
@@ -36,19 +36,21 @@ TIP = (0.009, 0.014)  # half sizes of the closed fingers' ends: along the push, 
 FINGERS = (0.0095, 0.021)  # and of the fingers above them, which is what tall things meet [m]
 TIP_BEYOND = 0.009  # the finger tips reach this far beyond the TCP [m]
 TIP_LENGTH = 0.0168  # [m]
-FINGER_FRICTION = 1.0  # times an object's own coefficient
-OVERLAP = 0.035  # how far below an object's top the finger tips go; the hand's body stays above it [m]
+FINGER_FRICTION, TABLE_FRICTION = 1.0, 0.6  # times an object's own coefficient
+OVERLAP = 0.028  # how far below an object's top the finger tips go; the fingers' thick roots stay above it [m]
 ACCELERATION = 0.5  # of the hand at both ends of a push [m/s^2]
 REST = 0.6  # what slides on comes to rest within [s]
 LEAN = 0.9  # the pressure of the table moves ahead by at most this share of the support radius
 FLOOR = 0.006  # the tips stay this far above the table [m]
 
-# Points of the hand's outline, in units of its half sizes, denser in front, where it pushes.
-OUTLINE = np.array([*((1.0, y) for y in np.linspace(-1.0, 1.0, 7)), (0, 1), (0, -1), (-1, 1), (-1, -1)], float)  # (11, 2)
+# Points of the hand's outline, in units of its half sizes, denser in front, where it pushes; there is a gap in the middle,
+# between the fingers.
+_ACROSS = (-1.0, -0.69, -0.38, 0.38, 0.69, 1.0)
+OUTLINE = np.array([*((1.0, y) for y in _ACROSS), (0, 1), (0, -1), (-1, 1), (-1, -1)], float)  # (10, 2)
 # Left and right exchanged, in the inputs and outputs of the network (see `advance`).
 MIRROR_INDEX = np.array([*(int(np.flatnonzero(np.all(np.isclose(OUTLINE, p * [1, -1]), axis=1))[0]) for p in OUTLINE),
                          *range(len(OUTLINE), INPUTS)])  # fmt: skip
-MIRROR_SIGN = np.array([*[1.0] * len(OUTLINE), 1, 1, -1, -1, 1, -1, 1, -1, 1, -1, -1, 1, 1, -1, -1, 1, 1])
+MIRROR_SIGN = np.array([*[1.0] * len(OUTLINE), 1, 1, -1, -1, 1, -1, 1, -1, 1, -1, -1, 1, 1, -1, -1, 1, 1, 1, -1, 1, -1, 1])
 MIRRORED = np.array([1.0, -1.0, -1.0])
 
 
@@ -66,9 +68,11 @@ class Pushed:
     def of(cls, kind: ObjectKind) -> Pushed:
         tip = max(kind.height - OVERLAP, FLOOR)
         shape = silhouette(kind.urdf, tip)
-        half = FINGERS if shape.top - tip > TIP_LENGTH else TIP
+        tall = shape.top - tip > TIP_LENGTH
+        half = FINGERS if tall else TIP
         # The push at this height and the friction at the foot tilt it forward; the table's pressure answers.
-        lean = min(kind.friction * (tip + TIP_LENGTH / 2), LEAN * shape.support)
+        height = 0.5 * (shape.top + tip + (TIP_LENGTH if tall else 0.0))
+        lean = min(TABLE_FRICTION * kind.friction * height, LEAN * shape.support)
         return cls(shape, np.array(half), tip, FINGER_FRICTION * kind.friction, lean)
 
 
@@ -135,7 +139,7 @@ def _look_up(corners: Any, which: Any, point: Any) -> tuple[Any, Any]:
 class Touch:
     """How a moving hand meets the object where it is now, n cases, in the hand's frame."""
 
-    gap: Any  # (n, 11) distance that will be left to the points of the hand's outline, if the object stays [m]
+    gap: Any  # (n, 10) distance that will be left to the points of the hand's outline, if the object stays [m]
     least: Any  # (n,) the smallest one, of these or of the object's corners from the hand [m]
     depth: Any  # (n,) how deep the hand would be in the object [m]
     normal: Any  # (n, 2) from the object towards the hand
@@ -153,7 +157,7 @@ def touch(shapes: Shapes, which: Any, thing: Any, hand: Any, stroke: Any) -> Tou
     half = shapes.half[which][:, None]
     turned = hand[:, 2] - thing[:, 2]
     away = turn(-thing[:, 2], hand[:, :2] - thing[:, :2])
-    outline = xp.asarray(OUTLINE) * half  # (n, 11, 2) in the hand's frame
+    outline = xp.asarray(OUTLINE) * half  # (n, 10, 2) in the hand's frame
     gap, gradient = _look_up(shapes.corners, which, away[:, None] + turn(turned[:, None], outline))
     # The other way round: the object's corners against the hand's rectangle.
     corner = turn(-turned[:, None], shapes.sharp[which] - away[:, None])
@@ -164,7 +168,7 @@ def touch(shapes: Shapes, which: Any, thing: Any, hand: Any, stroke: Any) -> Tou
     least = xp.min(then, axis=1)
     weight = xp.exp(-(then - least[:, None]) / SOFT)
     weight = weight / xp.sum(weight, axis=1, keepdims=True)
-    at = xp.concatenate([outline - xp.clip(gap, -NEAR, NEAR)[..., None] * normals[:, : len(OUTLINE)], corner], axis=1)
+    at = xp.concatenate([outline - xp.clip(gap, -CLOSE, CLOSE)[..., None] * normals[:, : len(OUTLINE)], corner], axis=1)
     normal = xp.sum(weight[..., None] * normals, axis=1)
     normal = normal / xp.sqrt(xp.sum(normal**2, axis=1, keepdims=True) + 1e-9)
     center = turn(-turned, shapes.center[which] - away)
@@ -189,36 +193,25 @@ def _rectangle(point: Any, half: Any) -> tuple[Any, Any]:
 def quasi_static(shapes: Shapes, which: Any, met: Touch, stroke: Any) -> Any:
     """Motion of the centre of mass and turn (n, 3) that make way for a hand that goes `stroke` (n, 2), in its frame.
 
-    Every foot's friction opposes its own sliding (Goyal, Ruina, Papadopoulos 1991). Were it viscous, the object would
-    turn about the feet's centre of friction as an ellipsoidal limit surface has it: the twist (v, w) is parallel to
-    (f, r x f / c^2) (Lynch and Mason 1996, eq. 5-7); ROUNDS of weights, load / speed, make it dry. While the contact
-    sticks it moves with the hand; where that would need a force outside the friction cone, the force lies on the
-    cone's edge and only the normal speeds agree.
+    Ellipsoidal limit surface (Goyal, Ruina, Papadopoulos 1991): the twist (v, w) is parallel to (f, r x f / c^2). While
+    the contact sticks it moves with the hand (Lynch and Mason 1996, eq. 5-7); where that would need a force outside
+    the friction cone, the force lies on the cone's edge and only the normal speeds agree. The limit surface is that
+    about the centre of the table's pressure, which the moment of the push moves ahead of the centre of mass.
     """
     xp = namespace(met.depth)
     into, side = -met.normal, xp.stack([met.normal[:, 1], -met.normal[:, 0]], axis=1)
     forward = xp.maximum(xp.sum(stroke * into, axis=1), 1e-6)
     share = xp.minimum(met.depth / forward, 1.0)  # of the stroke, spent in contact
     wanted = into * met.depth[:, None] + side * (xp.sum(stroke * side, axis=1) * share)[:, None]
-    center = into * shapes.lean[which][:, None]
+    center = into * shapes.lean[which][:, None]  # of the table's pressure, from the centre of mass
     c2 = (shapes.support[which] ** 2)[:, None]
     moved, turned = _make_room(shapes.grip[which], met.lever - center, c2, into, side, met.depth, wanted)
     motion = moved + turned * xp.stack([center[:, 1], -center[:, 0]], axis=1)
     return xp.where((met.depth > 0.0)[:, None], xp.concatenate([motion, turned], axis=1), 0.0)
 
 
-def _leaning(shapes: Shapes, which: Any, feet: Any, into: Any) -> Any:
-    """Share of the weight on every foot (n, FEET) while the push at its height leans the object `into` (n, 2)."""
-    xp = namespace(feet)
-    rest = shapes.load[which]
-    along = xp.sum(feet * into[:, None], axis=-1)
-    load = rest * (1.0 + shapes.lean[which][:, None] * along / (xp.sum(rest * along**2, axis=1, keepdims=True) + 1e-8))
-    load = xp.maximum(load, 0.0)
-    return load / (xp.sum(load, axis=1, keepdims=True) + 1e-8)
-
-
 def _make_room(limit: Any, lever: Any, c2: Any, into: Any, side: Any, depth: Any, wanted: Any) -> tuple[Any, Any]:
-    """Motion of the centre of friction (n, 2) and turn (n, 1) under a push at `lever` (n, 2) from there."""
+    """Motion of the centre of pressure (n, 2) and turn (n, 1) under a push at `lever` (n, 2) from there."""
     xp = namespace(depth)
     across = xp.stack([-lever[:, 1], lever[:, 0]], axis=1)  # z x lever
     sticks = wanted - across * (
@@ -241,16 +234,21 @@ def _moved(shapes: Shapes, which: Any, thing: Any, change: Any) -> Any:
 
 
 def _make_way(shapes: Shapes, which: Any, thing: Any, now: Any, then: Any) -> tuple[Any, Any]:
-    """Where a quasi-static push from `now` to `then` (n, 3) leaves the objects (n, 3), and the last touch on the way."""
+    """Where a quasi-static push from `now` to `then` (n, 3) leaves the objects (n, 3), and the last touch on the way.
+
+    Of that, `least` is the smallest on the whole way.
+    """
     xp = namespace(thing)
     way = (then - now) / SUBSTEPS
+    least = []
     for i in range(SUBSTEPS):
         hand = now + way * xp.asarray([i, i, i + 1.0])  # turned first
         stroke = turn(-hand[:, 2], way[:, :2])
         met = touch(shapes, which, thing, hand, stroke)
+        least.append(met.least)
         motion = quasi_static(shapes, which, met, stroke)
         thing = _moved(shapes, which, thing, xp.concatenate([turn(hand[:, 2], motion[:, :2]), motion[:, 2:]], axis=1))
-    return thing, met
+    return thing, replace(met, least=xp.min(xp.stack(least), axis=0))
 
 
 def advance(
@@ -273,6 +271,7 @@ def advance(
     lever = turn(thing[:, 2], shapes.center[which])
     turned = pushed[:, 2:] - thing[:, 2:]
     guess = pushed[:, :2] - thing[:, :2] - lever + turn(turned[:, 0], lever)  # of the centre of mass
+    spread = xp.sum(shapes.load[which][:, :, None, None] * met.feet[..., None] * met.feet[:, :, None], axis=1)
     arm = met.lever[:, 1] * met.normal[:, 0] - met.lever[:, 0] * met.normal[:, 1]  # of a push along -normal
     inputs = xp.concatenate(
         [
@@ -289,6 +288,8 @@ def advance(
             turned * support / 0.02,
             shapes.lean[which][:, None] / support,
             shapes.grip[which][:, None],
+            met.lever / support,
+            xp.stack([spread[:, 0, 0], spread[:, 0, 1], spread[:, 1, 1]], axis=1) / support**2,
         ],
         axis=1,
     )
