@@ -16,7 +16,7 @@ from robotctl.training.push_data import PushTrace, aimed_push, random_push, try_
 from robotctl.world_model import storage
 from robotctl.world_model.contact import ContactModel, Push, Pushed, Shapes
 
-CANDIDATES = 48  # pushes imagined for one that is tried
+CANDIDATES = 32  # pushes imagined for one that is tried
 LATE = 0.028  # the hand trails its reference by about this [s]
 
 

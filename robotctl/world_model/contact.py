@@ -390,13 +390,6 @@ class ContactModel:
                 raise ValueError(f"'contact.network' must map {INPUTS} to {OUTPUTS} numbers")
         return cls(scale, network, bound)
 
-    @property
-    def members(self) -> list[Callable[[Any], Any]]:
-        """The networks, each alone."""
-        if self.network is None:
-            return [lambda x: np.zeros((len(x), OUTPUTS))]
-        return [self.network.member(m) for m in range(len(self.network.weights[0]))]
-
     def rollout(
         self, shapes: Shapes, which: np.ndarray, start: np.ndarray, hands: np.ndarray, before: np.ndarray | None = None
     ) -> np.ndarray:
@@ -404,15 +397,21 @@ class ContactModel:
 
         which: (n,) kind of each in `shapes`. before: (n, 3) what they did in the step before; None: they rest.
         """
-        paths = []
-        for network in self.members:
-            thing, moved = start, np.zeros_like(start) if before is None else before
-            path = [thing]
-            for k in range(hands.shape[1] - 1):
-                thing, moved = advance(network, self.scale, shapes, which, thing, moved, hands[:, k], hands[:, k + 1])
-                path.append(thing)
-            paths.append(np.stack(path, axis=1))
-        return np.array(paths)
+        members = 1 if self.network is None else len(self.network.weights[0])
+
+        def network(inputs: np.ndarray) -> np.ndarray:
+            """Every member's answer to its own cases, which are given twice (see `advance`)."""
+            if self.network is None:
+                return np.zeros((len(inputs), OUTPUTS))
+            return self.network(inputs.astype(np.float32).reshape(2, members, -1, INPUTS)).reshape(-1, OUTPUTS)
+
+        which, thing, hands = np.tile(which, members), np.tile(start, (members, 1)), np.tile(hands, (members, 1, 1))
+        moved = np.zeros_like(thing) if before is None else np.tile(before, (members, 1))
+        path = [thing]
+        for k in range(hands.shape[1] - 1):
+            thing, moved = advance(network, self.scale, shapes, which, thing, moved, hands[:, k], hands[:, k + 1])
+            path.append(thing)
+        return np.stack(path, axis=1).reshape(members, len(start), -1, 3)
 
 
 QUASI_STATIC = ContactModel(np.ones(OUTPUTS), None)  # what is known without learning

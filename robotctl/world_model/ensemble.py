@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,19 +16,8 @@ class Ensemble:
     biases: tuple[np.ndarray, ...]  # layers of (M, n_out)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Outputs of every member, (n, n_in) -> (M, n, n_out)."""
+        """Outputs of every member, (n, n_in) or, each for its own, (..., M, n, n_in) -> (..., M, n, n_out)."""
         return self._hidden(x)[-1] @ self.weights[-1].transpose(0, 2, 1) + self.biases[-1][:, None]
-
-    def member(self, index: int) -> Callable[[np.ndarray], np.ndarray]:
-        """One network alone, (n, n_in) -> (n, n_out)."""
-        layers = [(w[index].T, b[index]) for w, b in zip(self.weights, self.biases, strict=True)]
-
-        def evaluate(x: np.ndarray) -> np.ndarray:
-            for w, b in layers[:-1]:
-                x = np.tanh(x @ w + b)
-            return np.asarray(x @ layers[-1][0] + layers[-1][1])
-
-        return evaluate
 
     def mean(self, x: np.ndarray) -> np.ndarray:
         """The members' mean output, (n, n_in) -> (n, n_out): the last layer of all members is one product."""
