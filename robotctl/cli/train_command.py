@@ -213,12 +213,11 @@ def _speaking(folder: Path) -> Iterator[Progress]:
     """Progress on stderr: a bar on a terminal, a line for each step elsewhere. Says how to go on when interrupted."""
     from robotctl.cli.output import note, stdout_for_answers
 
-    shown = ""
+    shown: set[str] = set()
 
     def lines(what: str, share: float) -> None:
-        nonlocal shown
-        if what != shown:
-            shown = what
+        if what not in shown:
+            shown.add(what)
             note(what)
 
     try:

@@ -18,7 +18,7 @@ from robotctl.training.units import PEOPLE, PLAY, PUSHES, SIZE, SKILLS, Unit
 
 PARTS = (PEOPLE, PLAY, SKILLS, PUSHES)
 SHARES = (0.5, 0.3, 0.2)  # of people, and of episodes, to fit, calibrate and test with
-ROUNDS = (0.4, 0.3, 0.3)  # of the pushes: the first at random, the others where the ensemble disagrees
+ROUNDS = (0.2, 0.4, 0.4)  # of the pushes: the first at random, the others where the ensemble disagrees
 STRANGERS = frozenset({"book", "jar"})  # kinds that no fit sees: what new things are like is tested on them
 Progress = Callable[[str, float], None]  # what is being done, and the share of it that is done
 
@@ -37,7 +37,7 @@ class Amount:
     push_steps: int
 
 
-FULL = Amount(300, 90, 160, 1000, 400, 4000, 4000, 3000)
+FULL = Amount(300, 90, 120, 1000, 400, 4000, 4000, 3000)
 QUICK = Amount(200, 45, 80, 400, 200, 2000, 2000, 1000)
 
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -46,16 +49,35 @@ def train(
     """Collects, fits, evaluates and saves a world model; returns the answer of `robotctl train --json`."""
     started = time.perf_counter()
     collect(recipe, folder, workers, resume, (PEOPLE, PLAY), progress)
+    # What is fitted leaves a core to what is collected meanwhile.
+    with _beside(lambda tell: fit_first_stage(recipe, folder, tell), progress):
+        collect(recipe, folder, workers, True, (PUSHES,), progress)
+    with _beside(lambda tell: fit_pushes(recipe, folder, tell), progress) as fitting:
+        collect(recipe, folder, workers, True, (SKILLS,), progress)
     collected = time.perf_counter() - started
-    started = time.perf_counter()
-    fit_first_stage(recipe, folder, progress)
-    fitted = time.perf_counter() - started
-    started = time.perf_counter()
-    collect(recipe, folder, workers, True, (SKILLS, PUSHES), progress)
-    collected += time.perf_counter() - started
-    started = time.perf_counter()
-    answer = fit(recipe, out, folder, progress, first_stage_done=True)
-    return {**answer, "collect_s": round(collected, 1), "fit_s": round(fitted + time.perf_counter() - started, 1)}
+    answer = _finish(recipe, out, folder, fitting.result(), progress)
+    return {**answer, "collect_s": round(collected, 1), "fit_s": round(time.perf_counter() - started - collected, 1)}
+
+
+@contextmanager
+def _beside(work: Callable[[Progress], Any], progress: Progress | None) -> Iterator[Future[Any]]:
+    """Does some fitting in a thread beside the body, and ends with it; when the body fails the fitting is given up."""
+    given_up = threading.Event()
+
+    def tell(what: str, share: float) -> None:
+        if given_up.is_set():
+            raise InterruptedError("the fit was given up")
+        if progress is not None:
+            progress(what, share)
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work, tell)
+        try:
+            yield future
+            future.result()
+        except BaseException:
+            given_up.set()
+            raise
 
 
 # ---- collect ---------------------------------------------------------------------------------------------------
@@ -147,23 +169,31 @@ def fit_first_stage(recipe: Recipe, folder: Path, progress: Progress | None = No
     )
 
 
-def fit(
-    recipe: Recipe, out: Path, folder: Path, progress: Progress | None = None, first_stage_done: bool = False
-) -> dict[str, Any]:
-    """Fits on collected data, evaluates, and saves the model with its card."""
+def fit_pushes(recipe: Recipe, folder: Path, progress: Progress | None = None) -> ContactModel:
+    """Fits and calibrates the contact model."""
     from robotctl.training.fit_contact import calibrate, fit_contact
-    from robotctl.training.fit_skills import fit_skills
 
-    if not first_stage_done:
-        fit_first_stage(recipe, folder, progress)
-    attempts = recipes.attempts(recipe, folder)
-    if progress is not None:
-        progress("fit skills", 0.0)
-    model = _open(recipe, first_stage(folder))
-    model = replace(model, outcomes=fit_skills(attempts, recipe.seed))
     fitted, calibration, _ = recipes.push_sets(recipe, folder)
     contact = fit_contact(fitted, recipe.seed, recipe.amount.push_steps, progress=_report(progress, PUSHES))
-    model = replace(model, contact=calibrate(contact, calibration, STRANGERS))
+    return calibrate(contact, calibration, STRANGERS)
+
+
+def fit(recipe: Recipe, out: Path, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Fits on collected data, evaluates, and saves the model with its card."""
+    fit_first_stage(recipe, folder, progress)
+    return _finish(recipe, out, folder, fit_pushes(recipe, folder, progress), progress)
+
+
+def _finish(
+    recipe: Recipe, out: Path, folder: Path, contact: ContactModel, progress: Progress | None
+) -> dict[str, Any]:
+    """Fits the outcomes of skills, puts all parts together, evaluates and saves."""
+    from robotctl.training.fit_skills import fit_skills
+
+    if progress is not None:
+        progress(f"fit {SKILLS}", 0.0)
+    outcomes = fit_skills(recipes.attempts(recipe, folder), recipe.seed)
+    model = replace(_open(recipe, first_stage(folder)), outcomes=outcomes, contact=contact)
     evaluation, transitions = evaluate(model, recipe, folder, progress)
     card = {
         "schema": "robotctl/model-card.v1",
