@@ -30,7 +30,7 @@ from robotctl.world_model.contact import (
 HORIZON = 20  # steps of the rollouts in the loss: 2 s
 LENGTH = 50  # rows that every trace is brought to; after its end everything rests
 WIDTH, DEPTH, MEMBERS = 64, 2, 4
-BATCH = 96
+BATCH = 64
 RATE = 3e-3
 DECAY = 1e-3
 SCALE = np.array([0.004, 0.004, 0.004])  # of the network's outputs [m]
