@@ -280,6 +280,8 @@ def table() -> None:
                 a, b = k, (k + 1) % 4
                 faces += [(a, b, b + 4), (a, b + 4, a + 4)]
             view.mesh(Mesh(np.concatenate([foot, head]), np.array(faces)), (0.40, 0.26, 0.16), (x, y, 0.0))
+    coaster = lathe([(0.0, 0.0), (0.060, 0.0), (0.060, 0.0008), (0.0, 0.0008)])  # to be seen only, too thin to be met
+    view.mesh(coaster, (0.85, 0.76, 0.58), (0.34, -0.40, 0.75))
     view.write("table")
 
 
