@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +109,54 @@ def test_the_command_line_says_what_is_wrong(arguments: list[str], code: int, sa
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == code
     assert said in result.output
+
+
+def test_killed_while_collecting_it_goes_on_from_whole_files(tmp_path: Path) -> None:
+    """kill -9 of the whole process group; what was written stays, what was not is made again, the same."""
+    recipe = Recipe("kitchen", 1000, Amount(60, 0, 0, 0, 0, 1, 1, 1))
+    program = (
+        "from pathlib import Path; from robotctl.training import train; from robotctl.training.recipe import *\n"
+        f"recipe = {recipe!r}\n"
+        f"if __name__ == '__main__': train.collect(recipe, Path({str(tmp_path / 'a')!r}), 2, False, ('people',))\n"
+    )
+    script = tmp_path / "collect.py"
+    script.write_text(program)
+    process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
+    jobs = recipe.jobs(units.PEOPLE, tmp_path / "a")
+    while sum(map(units.readable, jobs)) < 2:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    whole = [job for job in jobs if units.readable(job)]
+    assert 2 <= len(whole) < len(jobs)
+    before = {job.path: job.path.stat().st_mtime_ns for job in whole}
+    train.collect(recipe, tmp_path / "a", 2, True, (units.PEOPLE,))
+    assert all(job.path.stat().st_mtime_ns == before[job.path] for job in whole)
+    train.collect(recipe, tmp_path / "b", 2, False, (units.PEOPLE,))
+    others = recipe.jobs(units.PEOPLE, tmp_path / "b")
+    assert [job.path.read_bytes() for job in jobs] == [job.path.read_bytes() for job in others]
+
+
+def test_a_failure_while_collecting_gives_up_the_fit_beside_it() -> None:
+    told: list[str] = []
+
+    def fit(tell: Callable[[str, float], None]) -> None:
+        while True:
+            tell("fit", 0.5)
+            time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt), train.beside(fit, lambda what, share: told.append(what)):
+        while not told:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert told
+
+    def fails(tell: Callable[[str, float], None]) -> None:
+        raise UsageError("too few pushes")
+
+    with pytest.raises(UsageError, match="too few"), train.beside(fails, None):
+        pass
 
 
 @pytest.mark.slow

@@ -50,9 +50,9 @@ def train(
     started = time.perf_counter()
     collect(recipe, folder, workers, resume, (PEOPLE, PLAY), progress)
     # What is fitted leaves a core to what is collected meanwhile.
-    with _beside(lambda tell: fit_first_stage(recipe, folder, tell), progress):
+    with beside(lambda tell: fit_first_stage(recipe, folder, tell), progress):
         collect(recipe, folder, workers, True, (PUSHES,), progress)
-    with _beside(lambda tell: fit_pushes(recipe, folder, tell), progress) as fitting:
+    with beside(lambda tell: fit_pushes(recipe, folder, tell), progress) as fitting:
         collect(recipe, folder, workers, True, (SKILLS,), progress)
     collected = time.perf_counter() - started
     answer = _finish(recipe, out, folder, fitting.result(), progress)
@@ -60,7 +60,7 @@ def train(
 
 
 @contextmanager
-def _beside(work: Callable[[Progress], Any], progress: Progress | None) -> Iterator[Future[Any]]:
+def beside(work: Callable[[Progress], Any], progress: Progress | None) -> Iterator[Future[Any]]:
     """Does some fitting in a thread beside the body, and ends with it; when the body fails the fitting is given up."""
     given_up = threading.Event()
 
