@@ -14,7 +14,7 @@ import numpy as np
 from robotctl.scene import ObjectKind, Scene
 from robotctl.training.push_data import PushTrace, aimed_push, random_push, try_push
 from robotctl.world_model import storage
-from robotctl.world_model.contact import ContactModel, Push, Pushed, Shapes
+from robotctl.world_model.contact import QUASI_STATIC, ContactModel, Push, Pushed, Shapes
 
 CANDIDATES = 32  # pushes imagined for one that is tried
 LATE = 0.028  # the hand trails its reference by about this [s]
@@ -29,23 +29,29 @@ def pushable(scene: Scene) -> list[ObjectKind]:
     ]
 
 
-def disagreement(model: ContactModel, kind: ObjectKind, pushes: Sequence[Push]) -> np.ndarray:
-    """Spread of the ensemble's members about where each push ends, (n,) [m]; turns count at the support radius."""
-    pushed = Pushed.of(kind)
+def _ends(model: ContactModel, kind: ObjectKind, pushes: Sequence[Push]) -> np.ndarray:
+    """Where the ensemble's members see each push end, from rest at the origin, (M, n, 3)."""
     thing = np.zeros(3)
     paths = [push.hands(thing, LATE) for push in pushes]
     longest = max(len(path) for path in paths)
     hands = np.array([np.concatenate([p, np.repeat(p[-1:], longest - len(p), axis=0)]) for p in paths])
     n = len(pushes)
-    ends = model.rollout(Shapes.of([pushed]), np.zeros(n, int), np.zeros((n, 3)), hands)[:, :, -1]
-    off = (ends - ends.mean(axis=0)) * np.array([1.0, 1.0, pushed.shape.support])
+    return model.rollout(Shapes.of([Pushed.of(kind)]), np.zeros(n, int), np.zeros((n, 3)), hands)[:, :, -1]
+
+
+def disagreement(model: ContactModel, kind: ObjectKind, pushes: Sequence[Push]) -> np.ndarray:
+    """Spread of the ensemble's members about where each push ends, (n,) [m]; turns count at the support radius."""
+    ends = _ends(model, kind, pushes)
+    off = (ends - ends.mean(axis=0)) * np.array([1.0, 1.0, Pushed.of(kind).shape.support])
     return np.asarray(np.sqrt(np.mean(np.sum(off**2, axis=-1), axis=0)))
 
 
 def curious_push(model: ContactModel, kind: ObjectKind, generator: np.random.Generator) -> Push:
-    """The most informative of CANDIDATES random pushes."""
+    """The most informative of CANDIDATES random pushes; of those that miss the object nothing need be asked."""
     pushes = [random_push(kind, generator) for _ in range(CANDIDATES)]
-    return pushes[int(np.argmax(disagreement(model, kind, pushes)))]
+    met = np.any(_ends(QUASI_STATIC, kind, pushes)[0] != 0.0, axis=1)
+    meeting = [push for push, meets in zip(pushes, met, strict=True) if meets] or pushes
+    return meeting[int(np.argmax(disagreement(model, kind, meeting)))]
 
 
 def collect_pushes(
