@@ -19,6 +19,7 @@ from typing import Any
 import robotctl
 from robotctl.training import recipe as recipes
 from robotctl.training import units
+from robotctl.training.page.page import checked, page_path, write_page
 from robotctl.training.recipe import (
     PARTS,
     QUICK,
@@ -55,7 +56,9 @@ def train(
     collected += time.perf_counter() - started
     started = time.perf_counter()
     answer = fit(recipe, out, folder, progress, first_stage_done=True)
-    return {**answer, "collect_s": round(collected, 1), "fit_s": round(fitted + time.perf_counter() - started, 1)}
+    spent = {"collect": round(collected, 1), "fit": round(fitted + time.perf_counter() - started, 1)}
+    write_page(page_path(out), storage.load_card(out), spent)
+    return {**answer, **{f"{what}_s": seconds for what, seconds in spent.items()}}
 
 
 # ---- collect ---------------------------------------------------------------------------------------------------
@@ -148,9 +151,17 @@ def fit_first_stage(recipe: Recipe, folder: Path, progress: Progress | None = No
 
 
 def fit(
-    recipe: Recipe, out: Path, folder: Path, progress: Progress | None = None, first_stage_done: bool = False
+    recipe: Recipe,
+    out: Path,
+    folder: Path,
+    progress: Progress | None = None,
+    first_stage_done: bool = False,
+    curve: bool = False,
 ) -> dict[str, Any]:
-    """Fits on collected data, evaluates, and saves the model with its card."""
+    """Fits on collected data, evaluates, and saves the model with its card and the card's page.
+
+    curve: learning curves are measured, too.
+    """
     from robotctl.training.fit_contact import calibrate, fit_contact
     from robotctl.training.fit_skills import fit_skills
 
@@ -164,7 +175,7 @@ def fit(
     fitted, calibration, _ = recipes.push_sets(recipe, folder)
     contact = fit_contact(fitted, recipe.seed, recipe.amount.push_steps, progress=_report(progress, PUSHES))
     model = replace(model, contact=calibrate(contact, calibration, STRANGERS))
-    evaluation, transitions = evaluate(model, recipe, folder, progress)
+    evaluation, transitions = evaluate(model, recipe, folder, progress, curve)
     card = {
         "schema": "robotctl/model-card.v1",
         "command": f"robotctl train {recipe.target} --seed {recipe.seed}"
@@ -176,9 +187,11 @@ def fit(
         "versions": versions(),
     }
     sha256 = composite.save_world_model(out, model.people, model.actuators, model.outcomes, model.contact, card)
+    write_page(page_path(out), storage.load_card(out))
     return {
         "schema": "robotctl/train.v1",
         "model": str(out),
+        "page": str(page_path(out)),
         "sha256": sha256,
         "transitions": sum(transitions.values()),
         "evaluation": evaluation,
@@ -191,7 +204,11 @@ def _open(recipe: Recipe, path: Path | None) -> composite.LearnedWorldModel:
 
 
 def evaluate(
-    model: composite.LearnedWorldModel, recipe: Recipe, folder: Path, progress: Progress | None = None
+    model: composite.LearnedWorldModel,
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress | None = None,
+    curve: bool = False,
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """How good the model is on the recipe's people and episodes that no fit has seen, and how much was collected."""
     from robotctl.training.fit_actuators import evaluate_actuators
@@ -204,9 +221,14 @@ def evaluate(
     people, play = recipes.people_sets(recipe, folder), recipes.play_sets(recipe, folder)
     attempts = recipes.attempts(recipe, folder)
     pushes = recipes.push_sets(recipe, folder)
-    parts = [evaluate_people(model.people, people[2]), evaluate_actuators(model.actuators, play[2])]
+    parts = [
+        evaluate_people(model.people, people[2], recipes.recorded_people(recipe)),
+        evaluate_actuators(model.actuators, play[2]),
+    ]
     parts += evaluate_skills(attempts, recipe.seed)
     parts.append(evaluate_contact(model.contact, pushes[2], STRANGERS))
+    if curve:
+        _add_learning_curves(parts, recipe, attempts, pushes, progress)
     steps = int(sum(sum(part.length) for part in pushes))
     counted = {PEOPLE: sum(map(len, people)), PLAY: sum(map(len, play)), SKILLS: len(attempts), PUSHES: steps}
     if progress is not None:
@@ -214,13 +236,49 @@ def evaluate(
     return {"parts": parts}, counted
 
 
-def evaluate_file(path: Path | None, recipe: Recipe, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Evaluates a model file (None: the packaged one) on the recipe's test data."""
+def _add_learning_curves(
+    parts: list[dict[str, Any]], recipe: Recipe, attempts: Any, pushes: Any, progress: Progress | None
+) -> None:
+    """Puts `learning_curve` into the parts of the contact model and of every skill."""
+    from robotctl.training import learning_curves
+    from robotctl.world_model.skill_outcome import of_skill
+
+    def advance(share: float) -> None:
+        if progress is not None:
+            progress("learning curves", share)
+
+    advance(0.0)
+    for part in parts:
+        kind, _, skill = part["name"].partition(".")
+        if kind == "skill_outcome" and skill != "all":
+            part["learning_curve"] = learning_curves.of_attempts(of_skill(attempts, skill), recipe.seed)
+        elif kind == "contact":
+            steps = min(learning_curves.STEPS, recipe.amount.push_steps)
+            part["learning_curve"] = learning_curves.of_pushes(
+                pushes[0], pushes[2], recipe.seed, steps, STRANGERS, advance
+            )
+
+
+def evaluate_file(
+    path: Path | None,
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress | None = None,
+    curve: bool = False,
+    page: Path | None = None,
+) -> dict[str, Any]:
+    """Evaluates a model file (None: the packaged one) on the recipe's test data. page: an HTML file to write, too."""
+    if page is not None:
+        checked(page)
     model = _open(recipe, path)
-    evaluation, transitions = evaluate(model, recipe, folder, progress)
+    evaluation, transitions = evaluate(model, recipe, folder, progress, curve)
+    if page is not None:
+        data = {"target": recipe.target, "seed": recipe.seed}
+        write_page(page, {**model.card, "sha256": model.sha256, "evaluation": evaluation, "evaluated_on": data})
     return {
         "schema": "robotctl/train-evaluate.v1",
         "model": model.path,
+        **({} if page is None else {"page": str(page)}),
         "sha256": model.sha256,
         "transitions": sum(transitions.values()),
         "evaluation": evaluation,
