@@ -22,7 +22,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a browser fetches no
 STYLE = """
 :root { color-scheme: light; }
 body { margin: 0; background: #fff; color: #1b1b1b; font: 16px/1.55 system-ui, "DejaVu Sans", sans-serif; }
-main { max-width: 760px; margin: 0 auto; padding: 32px 20px 80px; }
+main { max-width: 800px; margin: 0 auto; padding: 32px 20px 80px; }
 h1 { font-size: 28px; line-height: 1.2; margin: 0 0 6px; overflow-wrap: anywhere; }
 h2 { font-size: 22px; margin: 56px 0 4px; padding-top: 20px; border-top: 1px solid #ddd; overflow-wrap: anywhere; }
 h3 { font-size: 17px; margin: 32px 0 4px; }
@@ -33,6 +33,7 @@ th, td { text-align: right; padding: 4px 12px 4px 0; border-bottom: 1px solid #e
 th:first-child, .words td, .words th { text-align: left; font-weight: normal; }
 thead th { color: #555; font-weight: normal; }
 .words td { overflow-wrap: anywhere; }
+.overview td { white-space: nowrap; }
 .bad { color: #b03a00; font-weight: bold; }
 .lead { color: #555; font-size: 14px; }
 code { font-size: 13px; overflow-wrap: anywhere; }
@@ -114,7 +115,8 @@ def _overview(sections: list[Section]) -> Markup | None:
         rows.append([link, section.error, baseline, section.bounds])
     remark = paragraph("Coloured: what is better without learning, or bounds that hold less often than declared.",
                        class_="lead")  # fmt: skip
-    return join(table(["", "mean error", "best guess without learning", "bounds held (declared)"], rows), remark)
+    shown = table(["", "mean error", "best guess without learning", "bounds held (declared)"], rows)
+    return tag("div", shown, remark, class_="overview")
 
 
 def _shown(index: int, section: Section) -> Markup:

@@ -161,9 +161,9 @@ def _clips(clips: Notes) -> Markup | None:
         tag("h3", "People unlike those it learned from"),
         paragraph(
             "Recorded motions (dance, kick, roll, …), slowed down to the speeds that the safety case assumes; no fit "
-            "has seen any of them. What the model flags as strange is not predicted at run time: the person stays where "
-            "last seen, within the worst-case bound (“as used”). A good model flags what it predicts badly, and seldom "
-            f"flags ordinary people (here {percent(clips.number('ordinary_flagged'), 2)} of the readings).",
+            "has seen any of them. What the model flags as strange is not predicted at run time: the person stays "
+            "where last seen, within the worst-case bound (“as used”). A good model flags what it predicts badly, and "
+            f"seldom flags ordinary people (here {percent(clips.number('ordinary_flagged'), 2)} of the readings).",
         ),
         table(head, rows),
     )
@@ -257,15 +257,15 @@ def _skill(part: Notes, name: str) -> Section:
 def _reliability(part: Notes) -> Markup | None:
     """Predicted against measured frequencies of success."""
     bins = part.objects("reliability")
-    observed, n = [b.number("observed") for b in bins], [b.number("n") for b in bins]
+    predicted, observed, n = ([b.number(key) for b in bins] for key in ("predicted", "observed", "n"))
     ends = [wilson(o, m) for o, m in zip(observed, n, strict=True)]
     series = Series(
-        "share, and count", [b.number("predicted") for b in bins], observed, [e[0] for e in ends], [e[1] for e in ends],
+        "share that succeeded", predicted, observed, [e[0] for e in ends], [e[1] for e in ends],
         [f"n = {count(m)}" for m in n], joined=False,
     )  # fmt: skip
     plot = line_plot(
         [series], "predicted probability of success", "share that succeeded", x_range=(0.0, 1.0), y_range=(0.0, 1.0),
-        diagonal=True, right_margin=280.0, height=400.0,
+        diagonal=True, right_margin=280.0, keyed=False, height=400.0,
     )  # fmt: skip
     caption = (
         "Are the probabilities honest? Attempts with similar predictions are taken together: of those given 0.8, eight "
@@ -279,9 +279,9 @@ def _displacement(told: Notes) -> Markup | None:
         return None
     return paragraph(
         f"The model also says how far from its spot a thing may end. {percent(told.number('nominal'), 0)} of the "
-        f"successes should stay below that; {percent(told.number('below'))} of {count(told.number('n'))} did. On average "
-        f"it says {said(told.number('mean_mm'), 'mm')}, and {said(told.number('mean_mm_by_kind'), 'mm')} if it knows the "
-        "kind of object alone."
+        f"successes should stay below that; {percent(told.number('below'))} of {count(told.number('n'))} did. On "
+        f"average it says {said(told.number('mean_mm'), 'mm')}; {said(told.number('mean_mm_by_kind'), 'mm')} if it "
+        "knows the kind of object alone."
     )
 
 

@@ -70,6 +70,7 @@ def line_plot(
     diagonal: bool = False,
     height: float = 300.0,
     right_margin: float = 180.0,
+    keyed: bool = True,
 ) -> Markup | None:
     """Curves with axes and (keyed) a legend; None without any value. The y axis begins at 0 unless a range is given."""
     if log_x:
@@ -104,7 +105,7 @@ def line_plot(
     if diagonal:
         parts.append(line(across(0.0), up(0.0), across(1.0), up(1.0), "level"))
     parts += [_curve(curve, points, i, across, up) for curve, points, i in reversed(known)]
-    if right_margin >= 120.0:
+    if keyed:
         entries = [Key(curve.name, COLOURS[i % 7], DASHES[i % 7], not curve.joined) for curve, _, i in known]
         parts.append(legend(entries, levels, right + 16, top + 8))
     return picture(parts, height)
