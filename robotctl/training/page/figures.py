@@ -32,13 +32,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Markup | None:
 
 
 def errors_by_horizon(part: Notes, curves: dict[str, list[Value]], caption: str) -> Markup:
-    """Errors by horizon as a plot and as a table, the learned ones first."""
+    """Errors by horizon as a plot and as a table in which the least is bold, the learned ones first."""
     horizon, unit = part.numbers("horizon_s"), part.text("unit")
     shown = [Series(words(name), horizon, values) for name, values in curves.items()]
     wanted = [i for i, h in enumerate(horizon) if h in (0.1, 0.5, 1.0, 2.0, 3.0)] or [
         i for i, h in enumerate(horizon) if h is not None
     ][:6]
-    rows = [[words(name), *(cell(at(values, i)) for i in wanted)] for name, values in curves.items()]
+    least = {i: min((v for c in curves.values() if (v := at(c, i)) is not None), default=None) for i in wanted}
+
+    def marked(values: list[Value], i: int) -> Any:
+        value = at(values, i)
+        return tag("b", cell(value)) if value is not None and value == least[i] else cell(value)
+
+    rows = [[words(name), *(marked(values, i) for i in wanted)] for name, values in curves.items()]
     head = [f"[{unit}]", *(f"{horizon[i]:g} s" for i in wanted)]
     plot = line_plot(shown, "seconds ahead", f"mean error [{unit}]")
     return join(figure(plot, caption), table(head, rows if wanted else []))

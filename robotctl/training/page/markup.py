@@ -21,7 +21,7 @@ def escaped(value: Any) -> Markup:
     text = str(value)
     text = text if len(text) <= LONGEST else text[:LONGEST] + "…"
     # Half of a surrogate pair has no UTF-8, and control characters have no place in HTML.
-    text = "".join(c if c.isprintable() or c in "\n\t\xa0" else "�" for c in text)
+    text = "".join(c if c.isprintable() or c in "\n\t\xa0" else "\ufffd" for c in text)
     return Markup(html.escape(text, quote=True))
 
 

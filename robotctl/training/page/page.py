@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robotctl.errors import UsageError
-from robotctl.training.page.card import Notes
+from robotctl.training.page.card import Notes, at
 from robotctl.training.page.markup import Markup, join, tag
 from robotctl.training.page.parts import Section, count, paragraph, section_of, table
 
@@ -131,7 +131,7 @@ def _facts(card: Notes, seconds: Mapping[str, float]) -> Markup:
     for key, (what, unit) in COUNTED.items():
         if transitions.number(key) is not None:
             counts.append(f"{what}: {count(transitions.number(key))} {unit}")
-    amounts = [f"{key.replace('_', ' ')} {count(values[0])}" for key, values in recipe["amount"].series().items()]
+    amounts = [f"{key.replace('_', ' ')} {count(at(values, 0))}" for key, values in recipe["amount"].series().items()]
     versions = [f"{name} {card['versions'].text(name)}" for name in list(card["versions"].content)[:20]]
     evaluated = card["evaluated_on"]
     times = [f"{what} {float(value):,.0f} s" for what, value in seconds.items()]

@@ -130,7 +130,8 @@ def _curve(
         told = tag("title", f"{curve.name}: {label(y)} at {label(x)}")
         parts.append(tag("circle", told, cx=across(x), cy=up(y), r=3.2 if index == 0 else 2.4, fill=colour))
         if i < len(curve.notes):
-            parts.append(words(across(x) + 6, up(y) + 13, curve.notes[i], "start", "note"))
+            beside = up(y) + 13.0 if up(y) + 13.0 < up(0.0) else up(y) - 6.0  # not upon the axis
+            parts.append(words(across(x) + 6, beside, curve.notes[i], "start", "note"))
     return tag("g", *parts)
 
 
@@ -155,7 +156,8 @@ def bar_plot(
     low, high = x_range or (min(0.0, *values), 1.06 * max(*values, 1e-9))
     top = 6.0
     bottom = top + ROW * len(bars)
-    left, right = 170.0, WIDTH - 180.0
+    noted = 58.0 if any(bar.note for bar in bars) else 0.0
+    left, right = 170.0, WIDTH - 180.0 - noted
     across = scale(low, high, left, right)
     parts = [level_mark(level, top, bottom, across, upright=True) for level in levels]
     for x in ticks(low, high):
@@ -180,9 +182,8 @@ def bar_plot(
         if bar.reference is not None:
             at = across(bar.reference)
             parts.append(tag("line", x1=at, y1=middle - 10, x2=at, y2=middle + 10, stroke="#111", stroke_width=2.0))
-        end = max(across(v) for v in (bar.value, bar.high, bar.reference) if v is not None)
-        parts.append(words(end + 9, middle + 4, bar.note, "start", "note"))
+        parts.append(words(right + 10, middle + 4, bar.note, "start", "note"))
     entries = [Key(name, COLOURS[i % 7], dot=True) for i, name in enumerate(names)]
     entries += [Key(reference, "#111")] if reference else []
-    parts.append(legend(entries, levels, right + 16, top + 10))
+    parts.append(legend(entries, levels, right + noted + 16, top + 10))
     return picture(parts, max(bottom + 40, 20.0 * (len(entries) + len(levels)) + 20))

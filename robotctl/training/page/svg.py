@@ -33,7 +33,7 @@ class Key:
     dot: bool = False  # a dot stands for it, not a line
 
 
-def ticks(low: float, high: float, most: int = 7) -> list[float]:
+def ticks(low: float, high: float, most: int = 8) -> list[float]:
     """Round numbers from low to high: 1, 2 or 5 times a power of ten apart."""
     span = max(high - low, 1e-12)
     power = 10.0 ** math.floor(math.log10(span / most))
