@@ -93,7 +93,7 @@ def learning_curve(part: Notes, what: str) -> Markup | None:
     unit, of = curve.text("unit") or part.text("unit"), curve.text("of") or "cases"
     spread = curve.numbers("standard_error")
     ends = [
-        [e + sign * s if e is not None and s is not None else None for e, s in zip(error, spread, strict=False)]
+        [e + sign * 1.96 * s if e is not None and s is not None else None for e, s in zip(error, spread, strict=False)]
         for sign in (-1, 1)
     ]
     others = {"unseen kinds": curve.numbers("unseen_kinds"), **curve["baselines"].series()}
@@ -101,7 +101,7 @@ def learning_curve(part: Notes, what: str) -> Markup | None:
     series += [Series(words(name), n, values) for name, values in others.items() if values]
     steps = curve.number("steps")
     length = "" if steps is None else f" Every fit has {count(steps)} steps; the model itself may have more."
-    caption = f"Learning curve: {what} by how many {of} were learned from, on {of} that no fit has seen.{length}"
+    caption = f"Learning curve: {what} by how many {of} were learned from, on {of} that no fit has seen; lines are 95\xa0% intervals.{length}"
     if len(error) > 1 and (first := error[0]) and (last := error[-1]) is not None and n[0] is not None:
         change = 1.0 - last / first
         trend = f"{100 * abs(change):.0f}\xa0% {'less' if change >= 0 else 'more'}"
