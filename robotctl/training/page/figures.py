@@ -101,7 +101,10 @@ def learning_curve(part: Notes, what: str) -> Markup | None:
     series += [Series(words(name), n, values) for name, values in others.items() if values]
     steps = curve.number("steps")
     length = "" if steps is None else f" Every fit has {count(steps)} steps; the model itself may have more."
-    caption = f"Learning curve: {what} by how many {of} were learned from, on {of} that no fit has seen; lines are 95\xa0% intervals.{length}"
+    caption = (
+        f"Learning curve: {what} by how many {of} were learned from, on {of} that no fit has seen; lines are 95\xa0% "
+        f"intervals.{length}"
+    )
     if len(error) > 1 and (first := error[0]) and (last := error[-1]) is not None and n[0] is not None:
         change = 1.0 - last / first
         trend = f"{100 * abs(change):.0f}\xa0% {'less' if change >= 0 else 'more'}"
