@@ -333,7 +333,9 @@ def _pushes(part: Notes) -> Section:
             f"learned from they held {kept(held, nominal)}. Of kinds never seen they held "
             f"{kept(coverage.number('moving_unseen_kinds'), nominal)}."
         ),
-        coverage_plot(covered, nominal, "How often the bounds held, by kind of object. Few pushes of a kind (n) scatter.", names),
+        coverage_plot(
+            covered, nominal, "How often the bounds held, by kind of object. Few pushes of a kind (n) scatter.", names
+        ),
         _radii(part),
         learning_curve(part, "the error 2 s ahead"),
     )  # fmt: skip
