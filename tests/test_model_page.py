@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 
 from robotctl.cli.main import app
 from robotctl.errors import UsageError
+from robotctl.training import train
 from robotctl.training.page.card import Notes
 from robotctl.training.page.markup import escaped, tag
 from robotctl.training.page.page import checked, model_page, write_page
 from robotctl.training.page.plots import Bar, Series, bar_plot, line_plot
 from robotctl.training.page.svg import ticks
+from robotctl.training.recipe import Amount, Recipe
 from robotctl.world_model.composite import DEFAULT
 from robotctl.world_model.storage import card_path
 
@@ -269,6 +271,21 @@ def test_a_page_is_written_whole_or_the_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written"):
         write_page(tmp_path / "file" / "page.html", CARD)
     assert Notes.of([1]).numbers("a") == []
+
+
+def test_an_evaluation_on_other_data_is_put_in_place_of_the_cards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe("kitchen", 77, Amount(1, 1, 1, 1, 1, 1, 1, 1))
+    monkeypatch.setattr(train, "evaluate", lambda *_: (CARD["evaluation"], {"people": 1}))
+    page = tmp_path / "page.html"
+    answer = train.evaluate_file(None, recipe, tmp_path, page=page)
+    assert answer["page"] == str(page)
+    words = " ".join(Elements(page.read_text()).words)
+    assert "data of kitchen, seed 77" in words
+    assert json.loads(card_path(DEFAULT).read_text())["sha256"] in words
+    assert "24 of 31" in words
+    assert "page" not in train.evaluate_file(None, recipe, tmp_path)
 
 
 def test_the_command_refuses_a_page_before_it_evaluates(tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ def main() -> int:
     except RobotctlError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print(f"interrupted; started again with the same --data ({folder}) it goes on", file=sys.stderr)
+        return 130
     text = json_text(answer, indent=1)
     (folder / "answer.json").write_text(text + "\n")
     print(text)

@@ -79,7 +79,7 @@ def _claim(plan: Study, folder: Path) -> None:
     """Makes the folder this study's own, as far as the data go."""
     manifest, mine = folder / "study.json", {"target": plan.target, "seed": plan.seed}
     if manifest.exists():
-        if json.loads(manifest.read_text()) != mine:
+        if manifest.read_text().strip() != json.dumps(mine):
             raise UsageError(f"{folder}: holds data of another study; choose another folder")
     elif folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder}: is not empty and not made by this study; choose another folder")
