@@ -170,10 +170,14 @@ def test_the_whole_pipeline_twice_gives_the_same_model(tmp_path: Path) -> None:
     card = json.loads((tmp_path / "a.json").read_text())
     assert card["sha256"] == answers[0]["sha256"]
     assert {part["name"] for part in card["evaluation"]["parts"]} >= {"human_motion", "actuator_residual"}
+    page = (tmp_path / "a.html").read_text()
+    assert card["sha256"] in page
+    assert "collect " in page
     again = train.train(TINY, tmp_path / "c.safetensors", tmp_path / "a", resume=True)
     assert again["sha256"] == answers[0]["sha256"]
     assert again["collect_s"] < answers[0]["collect_s"]
-    answer = train.evaluate_file(tmp_path / "a.safetensors", TINY, tmp_path / "a")
+    answer = train.evaluate_file(tmp_path / "a.safetensors", TINY, tmp_path / "a", page=tmp_path / "page.html")
+    assert card["sha256"] in (tmp_path / "page.html").read_text()
     assert answer["evaluation"] == answers[0]["evaluation"]
     other = Recipe("kitchen", 1001, TINY.amount)
     with pytest.raises(UsageError, match="seed"):

@@ -55,6 +55,9 @@ Workers = Annotated[int, typer.Option(help="Processes that collect.", min=1)]
 Seed = Annotated[int, typer.Option(help="Same seed, same weights.", min=0, envvar="ROBOTCTL_SEED")]
 Quick = Annotated[bool, typer.Option("--quick", help="Less of everything: minutes instead of half an hour.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Keep the data files that are there.")]
+Curve = Annotated[
+    bool, typer.Option("--curve", help="Measure learning curves, too: fits on less of the data, some minutes more.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -149,7 +152,7 @@ def collect(
 
 
 @train_app.command("fit")
-def fit(folder: Folder, out: Out = None, as_json: Json = False) -> None:
+def fit(folder: Folder, out: Out = None, curve: Curve = False, as_json: Json = False) -> None:
     """Only fits (and evaluates and saves) a model on what `collect` left in a folder."""
     from robotctl.training import train
     from robotctl.training.recipe import recipe_of
@@ -157,7 +160,7 @@ def fit(folder: Folder, out: Out = None, as_json: Json = False) -> None:
     recipe = recipe_of(folder)
     path = _model_path(out, recipe)
     with _speaking(folder) as progress:
-        answer = train.fit(recipe, path, folder, progress)
+        answer = train.fit(recipe, path, folder, progress, curve=curve)
     _show(answer, as_json)
 
 
@@ -167,6 +170,10 @@ def evaluate(
     model: Annotated[
         Path | None, typer.Option(help="A model made by `robotctl train`.", show_default="the packaged one")
     ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="An HTML page with plots to write, too.", show_default="none")
+    ] = None,
+    curve: Curve = False,
     as_json: Json = False,
 ) -> None:
     """Only evaluates a model on the people and episodes of a data folder that no fit sees."""
@@ -174,7 +181,7 @@ def evaluate(
     from robotctl.training.recipe import recipe_of
 
     with _speaking(folder) as progress:
-        answer = train.evaluate_file(model, recipe_of(folder), folder, progress)
+        answer = train.evaluate_file(model, recipe_of(folder), folder, progress, curve, page)
     _show(answer, as_json)
 
 
@@ -258,6 +265,8 @@ def _show(answer: dict[str, Any], as_json: bool) -> None:
     if "fit_s" in answer:
         typer.echo(f"collected in {answer['collect_s']:.0f} s, fitted in {answer['fit_s']:.0f} s")
     typer.echo(f"model: {answer['model']}")
+    if "page" in answer:
+        typer.echo(f"with plots: {answer['page']}")
 
 
 def _show_part(part: dict[str, Any]) -> None:

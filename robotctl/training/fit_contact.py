@@ -159,6 +159,15 @@ def _errors(model: ContactModel, pushes: Pushes) -> tuple[np.ndarray, np.ndarray
     return np.linalg.norm(path[..., :2] - true[..., :2], axis=-1), moved
 
 
+def errors_ahead(model: ContactModel, pushes: Pushes, seconds: float) -> np.ndarray:
+    """Distance of every object that moves from where it was foreseen so many seconds ahead, (n,) [m]."""
+    if not len(pushes):
+        return np.empty(0)
+    true = pushes.thing[:, np.minimum(np.arange(STEPS + 1), LENGTH - 1), :2]
+    away = np.linalg.norm(rolled_out(model, pushes, STEPS)[..., :2] - true, axis=-1)
+    return np.asarray(away[np.linalg.norm(true[:, -1] - true[:, 0], axis=-1) > MOVED, round(seconds / STEP)])
+
+
 def calibrate(model: ContactModel, pushes: Pushes, strangers: frozenset[str]) -> ContactModel:
     """Bounds that hold an object that moves, by kind and step; all kinds that no fit has seen share one.
 
@@ -195,6 +204,9 @@ def evaluate_contact(model: ContactModel, test: Pushes, strangers: frozenset[str
     def millimetres(values: np.ndarray, chosen: np.ndarray) -> list[float | None]:
         return [round(float(1e3 * values[chosen, k].mean()), 2) if np.any(chosen) else None for k in steps]
 
+    def standard_error(values: np.ndarray) -> float | None:
+        return round(float(1e3 * values.std(ddof=1) / np.sqrt(len(values))), 2) if len(values) > 1 else None
+
     def share(chosen: np.ndarray) -> float | None:
         return round(float(held[chosen][:, 1:].mean()), 4) if np.any(chosen) else None
 
@@ -214,6 +226,8 @@ def evaluate_contact(model: ContactModel, test: Pushes, strangers: frozenset[str
         "by_kind": {
             str(name): {
                 "error_2s": round(float(1e3 * errors["learned"][moved & (kind == name), two].mean()), 2),
+                "standard_error_2s": standard_error(errors["learned"][moved & (kind == name), two]),
+                "quasi_static_2s": round(float(1e3 * errors["quasi_static"][moved & (kind == name), two].mean()), 2),
                 "coverage": share(moved & (kind == name)),
                 "n": int(np.sum(moved & (kind == name))),
             }

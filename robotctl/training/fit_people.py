@@ -179,6 +179,7 @@ def coverage(inside: np.ndarray, person: np.ndarray) -> dict[str, Any]:
             "min": round(float(own.min()), 4),
             "median": round(float(np.median(own)), 4),
             "max": round(float(own.max()), 4),
+            "each": [round(float(v), 3) for v in np.sort(own)],
             "within": round(float(np.mean((own >= low) & (own <= high))), 4),
             "persistence": _persistence(inside.mean(axis=(1, 2)), person),
         },

@@ -154,6 +154,16 @@ def people_sets(recipe: Recipe, folder: Path) -> list[Any]:
     return split(windows, SHARES, np.random.default_rng([recipe.seed, 7]))
 
 
+def recorded_people(recipe: Recipe) -> dict[str, Any]:
+    """Windows of recorded motions that no fit sees, slowed down to the speeds that the safety case assumes, by clip."""
+    from robotctl.training.recordings import watch_recordings
+    from robotctl.training.target import household
+
+    scene, _ = open_target(recipe.target)
+    speeds = household(scene).assumptions.keypoint_speed()
+    return watch_recordings(scene.sensors, np.random.default_rng([recipe.seed, 10]), speeds)
+
+
 def play_sets(recipe: Recipe, folder: Path) -> list[Any]:
     """Samples of disjoint episodes, each set with empty and loaded hands in the same proportion."""
     from robotctl.training.fit_actuators import samples_of

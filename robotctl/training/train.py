@@ -22,6 +22,7 @@ from typing import Any
 import robotctl
 from robotctl.training import recipe as recipes
 from robotctl.training import units
+from robotctl.training.page.page import checked, page_path, write_page
 from robotctl.training.recipe import (
     PARTS,
     QUICK,
@@ -56,7 +57,9 @@ def train(
         collect(recipe, folder, workers, True, (SKILLS,), progress)
     collected = time.perf_counter() - started
     answer = _finish(recipe, out, folder, fitting.result(), progress)
-    return {**answer, "collect_s": round(collected, 1), "fit_s": round(time.perf_counter() - started - collected, 1)}
+    spent = {"collect": round(collected, 1), "fit": round(time.perf_counter() - started - collected, 1)}
+    write_page(page_path(out), storage.load_card(out), spent)
+    return {**answer, **{f"{what}_s": seconds for what, seconds in spent.items()}}
 
 
 @contextmanager
@@ -178,14 +181,19 @@ def fit_pushes(recipe: Recipe, folder: Path, progress: Progress | None = None) -
     return calibrate(contact, calibration, STRANGERS)
 
 
-def fit(recipe: Recipe, out: Path, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Fits on collected data, evaluates, and saves the model with its card."""
+def fit(
+    recipe: Recipe, out: Path, folder: Path, progress: Progress | None = None, curve: bool = False
+) -> dict[str, Any]:
+    """Fits on collected data, evaluates, and saves the model with its card and the card's page.
+
+    curve: learning curves are measured, too.
+    """
     fit_first_stage(recipe, folder, progress)
-    return _finish(recipe, out, folder, fit_pushes(recipe, folder, progress), progress)
+    return _finish(recipe, out, folder, fit_pushes(recipe, folder, progress), progress, curve)
 
 
 def _finish(
-    recipe: Recipe, out: Path, folder: Path, contact: ContactModel, progress: Progress | None
+    recipe: Recipe, out: Path, folder: Path, contact: ContactModel, progress: Progress | None, curve: bool = False
 ) -> dict[str, Any]:
     """Fits the outcomes of skills, puts all parts together, evaluates and saves."""
     from robotctl.training.fit_skills import fit_skills
@@ -194,7 +202,7 @@ def _finish(
         progress(f"fit {SKILLS}", 0.0)
     outcomes = fit_skills(recipes.attempts(recipe, folder), recipe.seed)
     model = replace(_open(recipe, first_stage(folder)), outcomes=outcomes, contact=contact)
-    evaluation, transitions = evaluate(model, recipe, folder, progress)
+    evaluation, transitions = evaluate(model, recipe, folder, progress, curve)
     card = {
         "schema": "robotctl/model-card.v1",
         "command": f"robotctl train {recipe.target} --seed {recipe.seed}"
@@ -206,9 +214,11 @@ def _finish(
         "versions": versions(),
     }
     sha256 = composite.save_world_model(out, model.people, model.actuators, model.outcomes, model.contact, card)
+    write_page(page_path(out), storage.load_card(out))
     return {
         "schema": "robotctl/train.v1",
         "model": str(out),
+        "page": str(page_path(out)),
         "sha256": sha256,
         "transitions": sum(transitions.values()),
         "evaluation": evaluation,
@@ -221,7 +231,11 @@ def _open(recipe: Recipe, path: Path | None) -> composite.LearnedWorldModel:
 
 
 def evaluate(
-    model: composite.LearnedWorldModel, recipe: Recipe, folder: Path, progress: Progress | None = None
+    model: composite.LearnedWorldModel,
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress | None = None,
+    curve: bool = False,
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """How good the model is on the recipe's people and episodes that no fit has seen, and how much was collected."""
     from robotctl.training.fit_actuators import evaluate_actuators
@@ -234,9 +248,14 @@ def evaluate(
     people, play = recipes.people_sets(recipe, folder), recipes.play_sets(recipe, folder)
     attempts = recipes.attempts(recipe, folder)
     pushes = recipes.push_sets(recipe, folder)
-    parts = [evaluate_people(model.people, people[2]), evaluate_actuators(model.actuators, play[2])]
+    parts = [
+        evaluate_people(model.people, people[2], recipes.recorded_people(recipe)),
+        evaluate_actuators(model.actuators, play[2]),
+    ]
     parts += evaluate_skills(attempts, recipe.seed)
     parts.append(evaluate_contact(model.contact, pushes[2], STRANGERS))
+    if curve:
+        _add_learning_curves(parts, recipe, attempts, pushes, progress)
     steps = int(sum(sum(part.length) for part in pushes))
     counted = {PEOPLE: sum(map(len, people)), PLAY: sum(map(len, play)), SKILLS: len(attempts), PUSHES: steps}
     if progress is not None:
@@ -244,13 +263,49 @@ def evaluate(
     return {"parts": parts}, counted
 
 
-def evaluate_file(path: Path | None, recipe: Recipe, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Evaluates a model file (None: the packaged one) on the recipe's test data."""
+def _add_learning_curves(
+    parts: list[dict[str, Any]], recipe: Recipe, attempts: Any, pushes: Any, progress: Progress | None
+) -> None:
+    """Puts `learning_curve` into the parts of the contact model and of every skill."""
+    from robotctl.training import learning_curves
+    from robotctl.world_model.skill_outcome import of_skill
+
+    def advance(share: float) -> None:
+        if progress is not None:
+            progress("learning curves", share)
+
+    advance(0.0)
+    for part in parts:
+        kind, _, skill = part["name"].partition(".")
+        if kind == "skill_outcome" and skill != "all":
+            part["learning_curve"] = learning_curves.of_attempts(of_skill(attempts, skill), recipe.seed)
+        elif kind == "contact":
+            steps = min(learning_curves.STEPS, recipe.amount.push_steps)
+            part["learning_curve"] = learning_curves.of_pushes(
+                pushes[0], pushes[2], recipe.seed, steps, STRANGERS, advance
+            )
+
+
+def evaluate_file(
+    path: Path | None,
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress | None = None,
+    curve: bool = False,
+    page: Path | None = None,
+) -> dict[str, Any]:
+    """Evaluates a model file (None: the packaged one) on the recipe's test data. page: an HTML file to write, too."""
+    if page is not None:
+        checked(page)
     model = _open(recipe, path)
-    evaluation, transitions = evaluate(model, recipe, folder, progress)
+    evaluation, transitions = evaluate(model, recipe, folder, progress, curve)
+    if page is not None:
+        data = {"target": recipe.target, "seed": recipe.seed}
+        write_page(page, {**model.card, "sha256": model.sha256, "evaluation": evaluation, "evaluated_on": data})
     return {
         "schema": "robotctl/train-evaluate.v1",
         "model": model.path,
+        **({} if page is None else {"page": str(page)}),
         "sha256": model.sha256,
         "transitions": sum(transitions.values()),
         "evaluation": evaluation,

@@ -8,9 +8,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from robotctl.errors import InvalidFileError
 from robotctl.training import records
 from robotctl.training.tables import load_table, save_table
 
+T = TypeVar("T")
 PEOPLE, PLAY, SKILLS, PUSHES = "people", "play", "skills", "pushes"
 SIZE = {PEOPLE: 10, PLAY: 3, SKILLS: 2, PUSHES: 25}  # people, episodes, episodes, pushes in one unit
 _STREAM = {PEOPLE: 101, PLAY: 102, SKILLS: 103, PUSHES: 104}  # keeps the random streams of the kinds apart
@@ -104,13 +106,19 @@ def make_all(
         progress(done, len(jobs))
     if not missing:
         return
+    for _ in in_processes(make, missing, workers):
+        done += 1
+        if progress is not None:
+            progress(done, len(jobs))
+
+
+def in_processes(work: Callable[[T], object], jobs: Sequence[T], workers: int) -> Iterator[None]:
+    """Does all jobs in `workers` fresh processes and yields after each that is done; stopped early, it ends them."""
     context = multiprocessing.get_context("spawn")
-    pool = context.Pool(min(workers, len(missing)), initializer=_quiet_worker)
+    pool = context.Pool(min(workers, len(jobs)), initializer=_quiet_worker)
     try:
-        for _ in pool.imap_unordered(make, missing):
-            done += 1
-            if progress is not None:
-                progress(done, len(jobs))
+        for _ in pool.imap_unordered(work, jobs):
+            yield
         pool.close()
     except BaseException:
         pool.terminate()

@@ -1,0 +1,62 @@
+"""What more data are worth: learning curves, and curiosity against random play."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robotctl.errors import UsageError
+from robotctl.training.fit_skills import evaluate_skills
+from robotctl.training.learning_curves import of_attempts, sizes
+from robotctl.training.study_curiosity import Study, at_equal_error, needed, ratio, study
+from robotctl.world_model.skill_outcome import SkillAttempt
+
+SIZES = np.array([10.0, 20.0, 40.0, 80.0])
+
+
+def test_the_last_point_of_a_skills_curve_is_what_its_evaluation_says() -> None:
+    lucky = np.random.default_rng(0).uniform(size=36) < 0.2 + 0.3 * (np.arange(36) % 3)
+    tried = [SkillAttempt("pick", ("fork", "cup")[i % 2], {"gap": 0.1}, bool(lucky[i]), 3.0, 0.01) for i in range(36)]
+    curve = of_attempts(tried, 3)
+    (part,) = evaluate_skills(tried, 3)
+    assert curve["n"] == [3, 7, 14, 27]
+    assert curve["error"][-1] == pytest.approx(part["error"], abs=1e-4)
+    assert curve["baselines"]["base_rate"][-1] == pytest.approx(part["baselines"]["base_rate"], abs=1e-4)
+    assert sizes(3) == [1, 2, 3]
+    assert of_attempts(tried[:1], 3)["n"] == []
+
+
+def test_pushes_needed_for_an_error() -> None:
+    error = 10.0 / SIZES  # halves whenever the pushes double
+    assert needed(SIZES, error, 0.25) == pytest.approx(40.0)
+    assert needed(SIZES, error, 1.0) == 10.0
+    assert needed(SIZES, error, 10.0 / 27.0) == pytest.approx(27.0)
+    assert needed(SIZES, error, 0.01) is None
+    assert needed(SIZES, np.array([4.0, 2.0, 3.0, 1.0]), 2.0) == pytest.approx(20.0)  # it rises again: no matter
+    assert needed(SIZES, np.ones(4), 1.0) == 10.0
+
+
+def test_what_learns_from_half_the_pushes_is_worth_two() -> None:
+    random, curious = 10.0 / SIZES, 5.0 / SIZES
+    assert at_equal_error(SIZES, random, curious) == pytest.approx(2.0)
+    assert at_equal_error(SIZES, curious, random) == pytest.approx(0.5)
+    generator = np.random.default_rng(1)
+    both = [
+        curve[None, :, None] * generator.lognormal(0.0, 0.05, (3, 1, 1)) * generator.lognormal(0.0, 0.3, (1, 1, 60))
+        for curve in (random, curious)
+    ]
+    found = ratio(Study("kitchen", 1, 60, tuple(int(n) for n in SIZES), 1, 3), *both)
+    low, high = found["ci95"]
+    assert low <= found["value"] <= high
+    assert low > 1.0
+    assert found["worth"][-1]["curious"] < 80.0
+
+
+def test_a_foreign_folder_or_odd_sizes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("important")
+    with pytest.raises(UsageError, match="choose another folder"):
+        study(Study("kitchen", 1, 25, (5, 10), 1, 1), tmp_path)
+    with pytest.raises(UsageError, match="ascend"):
+        study(Study("kitchen", 1, 25, (10, 5), 1, 1), tmp_path / "new")
