@@ -146,10 +146,14 @@ def test_a_failure_while_collecting_gives_up_the_fit_beside_it() -> None:
             tell("fit", 0.5)
             time.sleep(0.01)
 
-    with pytest.raises(KeyboardInterrupt), train.beside(fit, lambda what, share: told.append(what)):
-        while not told:
-            time.sleep(0.01)
-        raise KeyboardInterrupt
+    def collect() -> None:
+        with train.beside(fit, lambda what, share: told.append(what)):
+            while not told:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect()
     assert told
 
     def fails(tell: Callable[[str, float], None]) -> None:

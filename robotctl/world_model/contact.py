@@ -22,7 +22,6 @@ from robotctl.world_model.ensemble import Ensemble
 STEP = 0.1  # [s]
 STEPS = 30  # steps that the bounds are known for: 3 s
 SUBSTEPS = 4  # of the quasi-static guess in a step: a quick hand goes farther in a step than it is thick
-INPUTS = 32
 OUTPUTS = 3
 NEAR = 0.004  # a hand farther than this does not move a resting object [m]
 CLOSE = 0.03  # distances above this no longer tell where a contact will be [m]
@@ -43,14 +42,21 @@ REST = 0.6  # what slides on comes to rest within [s]
 LEAN = 0.9  # the pressure of the table moves ahead by at most this share of the support radius
 FLOOR = 0.006  # the tips stay this far above the table [m]
 
-# Points of the hand's outline, in units of its half sizes, denser in front, where it pushes; there is a gap in the middle,
-# between the fingers.
+# Points of the hand's outline, in units of its half sizes, denser in front, where it pushes; between the fingers there is
+# a gap.
 _ACROSS = (-1.0, -0.69, -0.38, 0.38, 0.69, 1.0)
 OUTLINE = np.array([*((1.0, y) for y in _ACROSS), (0, 1), (0, -1), (-1, 1), (-1, -1)], float)  # (10, 2)
-# Left and right exchanged, in the inputs and outputs of the network (see `advance`).
-MIRROR_INDEX = np.array([*(int(np.flatnonzero(np.all(np.isclose(OUTLINE, p * [1, -1]), axis=1))[0]) for p in OUTLINE),
-                         *range(len(OUTLINE), INPUTS)])  # fmt: skip
-MIRROR_SIGN = np.array([*[1.0] * len(OUTLINE), 1, 1, -1, -1, 1, -1, 1, -1, 1, -1, -1, 1, 1, -1, -1, 1, 1, 1, -1, 1, -1, 1])
+# What the network sees beside the gaps at these points, in the order of `advance`, and how it looks in a mirror.
+FEATURES = {
+    "depth": (1,), "normal": (1, -1), "arm": (-1,), "center": (1, -1), "stroke": (1, -1), "sliding": (1, -1),
+    "turning": (-1,), "support": (1,), "guess": (1, -1), "guessed turn": (-1,), "lean": (1,), "grip": (1,),
+    "lever": (1, -1), "spread of the feet": (1, -1, 1),
+}  # fmt: skip
+INPUTS = len(OUTLINE) + sum(map(len, FEATURES.values()))
+MIRROR_SIGN = np.array([*[1] * len(OUTLINE), *(sign for signs in FEATURES.values() for sign in signs)], float)
+MIRROR_INDEX = np.array(
+    [*(int(np.argmin(np.linalg.norm(OUTLINE - p * [1, -1], axis=1))) for p in OUTLINE), *range(len(OUTLINE), INPUTS)]
+)
 MIRRORED = np.array([1.0, -1.0, -1.0])
 
 
@@ -148,7 +154,7 @@ class Touch:
 
 
 def touch(shapes: Shapes, which: Any, thing: Any, hand: Any, stroke: Any) -> Touch:
-    """The contact of objects (n, 3) with hands (n, 3), poses x y yaw, that are about to go `stroke` (n, 2), in their frame.
+    """The contact of objects (n, 3) with hands (n, 3), poses x y yaw, about to go `stroke` (n, 2), in their frame.
 
     Distances are foreseen from where the hand is, as they change along the stroke: seen from inside the object, a
     corner that was hit from the front looks as if it had been hit from the side.
@@ -252,14 +258,21 @@ def _make_way(shapes: Shapes, which: Any, thing: Any, now: Any, then: Any) -> tu
 
 
 def advance(
-    network: Callable[[Any], Any], scale: Any, shapes: Shapes, which: Any, start: Any, moved: Any, now: Any, then: Any,
+    network: Callable[[Any], Any],
+    scale: Any,
+    shapes: Shapes,
+    which: Any,
+    start: Any,
+    moved: Any,
+    now: Any,
+    then: Any,
     hold: Callable[[Any], Any] = lambda x: x,
 ) -> tuple[Any, Any]:
     """One step: the objects' poses and displacements (n, 3) after the hands went from `now` to `then` (n, 3).
 
     start: (n, 3) poses. moved: (n, 3) what they did in the step before [m, m, rad]. network: (n, INPUTS) -> (n,
     OUTPUTS). hold: applied to what the geometry of contact is seen from; training stops gradients there.
-    """  # fmt: skip
+    """
     thing, moved = hold(start), hold(moved)
     xp = namespace(thing)
     # The hand is the same turned by half a turn: it is looked at with the object in front of it.
