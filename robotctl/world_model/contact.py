@@ -42,8 +42,7 @@ REST = 0.6  # what slides on comes to rest within [s]
 LEAN = 0.9  # the pressure of the table moves ahead by at most this share of the support radius
 FLOOR = 0.006  # the tips stay this far above the table [m]
 
-# Points of the hand's outline, in units of its half sizes, denser in front, where it pushes; between the fingers there is
-# a gap.
+# Points of the hand's outline, in units of its half sizes, denser in front, where it pushes; the fingers leave a gap.
 _ACROSS = (-1.0, -0.69, -0.38, 0.38, 0.69, 1.0)
 OUTLINE = np.array([*((1.0, y) for y in _ACROSS), (0, 1), (0, -1), (-1, 1), (-1, -1)], float)  # (10, 2)
 # What the network sees beside the gaps at these points, in the order of `advance`, and how it looks in a mirror.
