@@ -93,12 +93,14 @@ def test_only_what_is_above_the_finger_tips_is_met() -> None:
 # ---- the contact model -----------------------------------------------------------------------------------------
 
 
-@given(st.floats(-3.0, 3.0), st.floats(-0.3, 0.3), st.floats(-0.03, 0.03), st.sampled_from(KINDS))
-@settings(max_examples=60, deadline=None)
-def test_what_is_foreseen_does_not_depend_on_where_one_looks_from(
-    turned: float, skew: float, offset: float, name: str
-) -> None:
-    """The same push elsewhere, turned, with the hand turned by half a turn, or in a mirror (for what is symmetric)."""
+@given(st.integers(0, 2**31), st.sampled_from(KINDS))
+@settings(max_examples=30, deadline=None)
+def test_what_is_foreseen_does_not_depend_on_where_one_looks_from(seed: int, name: str) -> None:
+    """The same push elsewhere, turned, with the hand turned by half a turn, or in a mirror (for what is symmetric).
+
+    Drawn at random: exactly on a border between sticking and slipping, or through the middle, rounding decides.
+    """
+    turned, skew, offset = np.random.default_rng(seed).uniform(-1.0, 1.0, 3) * [3.0, 0.3, 0.03]
     model = random_model(0)
     push = Push(np.array([-0.17, offset]), 0.0, skew, 0.15, 0.12)
     origin, moved = np.zeros(3), np.array([0.7, -0.3, turned])
@@ -111,7 +113,7 @@ def test_what_is_foreseen_does_not_depend_on_where_one_looks_from(
     if name in ("cup", "bowl", "plate", "jar"):
         mirror = np.array([1.0, -1.0, -1.0])
         mirrored = ends(model, name, origin, push.hands(origin) * mirror)
-        assert mirrored == pytest.approx(end * mirror, abs=0.01)  # distances are read off a grid
+        assert mirrored == pytest.approx(end * mirror, abs=1e-3)  # distances are read off a grid
 
 
 def test_a_resting_thing_stays_where_no_hand_comes() -> None:
