@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from robotctl.errors import UsageError
+from robotctl.training import study_curiosity, units
 from robotctl.training.fit_skills import evaluate_skills
 from robotctl.training.learning_curves import of_attempts, sizes
-from robotctl.training.study_curiosity import Study, at_equal_error, needed, ratio, study
+from robotctl.training.study_curiosity import Fit, Study, at_equal_error, needed, ratio, study
+from robotctl.training.units import Unit
 from robotctl.world_model.skill_outcome import SkillAttempt
 
 SIZES = np.array([10.0, 20.0, 40.0, 80.0])
@@ -52,6 +56,39 @@ def test_what_learns_from_half_the_pushes_is_worth_two() -> None:
     assert low <= found["value"] <= high
     assert low > 1.0
     assert found["worth"][-1]["curious"] < 80.0
+
+
+def test_a_study_compares_its_fits_and_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Study("kitchen", 1, 25, (10, 20), 200, 2)
+    collected: list[Unit] = []
+    monkeypatch.setattr(units, "make_all", lambda jobs, *_: collected.extend(jobs))
+    monkeypatch.setattr(study_curiosity, "_fit_chooser", lambda *_: None)
+
+    def fitted(work: object, jobs: list[Fit], workers: int) -> Iterator[None]:
+        for fit in jobs:
+            fit.folder.mkdir(exist_ok=True)
+            known = [0.4 / fit.size / (2.0 if fit.arm == "curious" else 1.0)] * 30
+            answer = {"steps": 200, "aimed": 25, "moved": 0.5, "known": known, "unseen": []}
+            fit.path.write_text(json.dumps(answer))
+            yield
+
+    monkeypatch.setattr(units, "in_processes", fitted)
+    found = study(plan, tmp_path / "study")
+    assert found["known_kinds"]["random"] == [40.0, 20.0]
+    assert found["known_kinds"]["curious"] == [20.0, 10.0]
+    assert found["known_kinds"]["data_ratio"]["value"] == pytest.approx(2.0)
+    assert found["known_kinds"]["data_ratio"]["worth"][0] == {"random": 10, "curious": 10.0}
+    assert "unseen_kinds" not in found  # none of them was pushed
+    places = {(job.path.parent.name, job.number, job.model is not None, job.aimed) for job in collected}
+    assert ("random", 0, False, False) in places
+    assert ("aimed", 5000, False, True) in places
+    assert not any(arm == "curious" and (number == 0 or not chosen) for arm, number, chosen, _ in places)
+
+    def refused(work: object, jobs: list[Fit], workers: int) -> Iterator[None]:
+        raise AssertionError("nothing is fitted twice")
+
+    monkeypatch.setattr(units, "in_processes", refused)
+    assert study(plan, tmp_path / "study") == found
 
 
 def test_a_foreign_folder_or_odd_sizes_are_refused(tmp_path: Path) -> None:
