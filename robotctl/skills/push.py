@@ -10,7 +10,7 @@ from robotctl.objectives.reach import ReachGoal
 from robotctl.scene import Place, Scene
 from robotctl.skills.context import SkillContext
 from robotctl.skills.place import Spot
-from robotctl.skills.pushing import PlannedPush, plan_push
+from robotctl.skills.pushing import PlannedPush, features, plan_push
 from robotctl.skills.skill import Outcome, Phase, Story
 from robotctl.state import ObjectState, State
 from robotctl.world_model.contact import TIP_BEYOND, Pushed, hand_down
@@ -29,7 +29,8 @@ def push(name: str, spot: Spot, state: State, context: SkillContext) -> Story:
     if plan is None:
         return Outcome(False, "every push might do harm", tried=False)
     kind = context.kind(state, name)
-    seen = features(plan, kind.height, kind.radius)
+    way = float(np.linalg.norm(plan.end[:2] - plan.start[:2]))
+    seen = features(kind, plan.push.length, plan.doubt, plan.bound, way)
     height = spot.position[2] + Pushed.of(kind).tip + TIP_BEYOND
     hand, last = plan.push.hand(plan.start, 0.0), plan.push.hand(plan.start, plan.push.length)
     begin, end = np.array([*hand[:2], height]), np.array([*last[:2], height])
@@ -115,14 +116,3 @@ def surface_under(item: ObjectState, scene: Scene) -> Place:
     ]
     nowhere = Place("here", frozenset(), item.position, np.zeros(2), 0.0, None)
     return max(under, key=lambda place: float(np.prod(place.half)), default=nowhere)
-
-
-def features(plan: PlannedPush, height: float, radius: float) -> dict[str, float]:
-    """What the skill outcome model sees of a push, all in SI units."""
-    return {
-        "length": plan.push.length,
-        "doubt": plan.doubt,
-        "bound": plan.bound,
-        "slenderness": height / radius,
-        "offset": float(np.linalg.norm(plan.end[:2] - plan.start[:2])),
-    }

@@ -55,6 +55,15 @@ class PlannedPush:
     bound: float  # radius around `end` that holds the object as often as declared [m]
 
 
+def features(kind: ObjectKind, length: float, doubt: float, bound: float, offset: float) -> dict[str, float]:
+    """What the skill outcome model sees of a push, all in SI units.
+
+    length: of the hand's way. offset: of the object's, as foreseen, with the members' `doubt` and its `bound`.
+    """
+    slenderness = kind.height / kind.radius
+    return {"length": length, "doubt": doubt, "bound": bound, "slenderness": slenderness, "offset": offset}
+
+
 def flat_pose(item: ObjectState) -> np.ndarray:
     """x, y, yaw of an upright object, (3,)."""
     body = matrix_from_quaternion(item.quaternion)

@@ -105,6 +105,7 @@ def _describe(attempts: Sequence[SkillAttempt]) -> SkillModel:
     share = [float(np.mean([a.kind == kind for a in attempts])) for kind in kinds]
     by_kind = {kind: [a for a in attempts if a.kind == kind] for kind in kinds}
     good = {kind: [a for a in tried if a.success] for kind, tried in by_kind.items()}
+    timed = {kind: [a.duration for a in good[kind] if np.isfinite(a.duration)] for kind in kinds}
     placed = {
         kind: [a.displacement for a in good[kind] if np.isfinite(a.displacement)]
         for kind in kinds
@@ -117,7 +118,7 @@ def _describe(attempts: Sequence[SkillAttempt]) -> SkillModel:
         network=None,
         temperature=1.0,
         counts={kind: (len(good[kind]), len(by_kind[kind]) - len(good[kind])) for kind in kinds},
-        durations={kind: float(np.mean([a.duration for a in good[kind]])) for kind in kinds if good[kind]},
+        durations={kind: float(np.mean(times)) for kind, times in timed.items() if times},
         displacements={kind: float(np.quantile(values, 0.9)) for kind, values in placed.items()},
     )
 

@@ -15,6 +15,7 @@ from robotctl.errors import InvalidFileError, UsageError
 from robotctl.training import records, units
 from robotctl.training.target import open_target
 from robotctl.training.units import PEOPLE, PLAY, PUSHES, SIZE, SKILLS, Unit
+from robotctl.world_model.contact import ContactModel
 
 PARTS = (PEOPLE, PLAY, SKILLS, PUSHES)
 SHARES = (0.5, 0.3, 0.2)  # of people, and of episodes, to fit, calibrate and test with
@@ -180,9 +181,14 @@ def play_sets(recipe: Recipe, folder: Path) -> list[Any]:
     return [samples.where(np.isin(samples.episode, chosen)) for chosen in sets]
 
 
-def attempts(recipe: Recipe, folder: Path) -> list[Any]:
-    """All tries of skills."""
-    return records.attempts_from(_paths(recipe.jobs(SKILLS, folder)))
+def attempts(recipe: Recipe, folder: Path, contact: ContactModel) -> list[Any]:
+    """All tries of skills; of pushing, what the contact model foresaw of the aimed pushes, and what became of it."""
+    from robotctl.training import push_attempts
+
+    scene, _ = open_target(recipe.target)
+    pushed = records.pushes_from(_paths(recipe.aimed(folder)))
+    tried = records.attempts_from(_paths(recipe.jobs(SKILLS, folder)))
+    return tried + push_attempts.attempts_of(contact, pushed, scene.kinds)
 
 
 def pushes(recipe: Recipe, folder: Path, jobs: Sequence[Unit]) -> Any:

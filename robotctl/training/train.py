@@ -200,7 +200,7 @@ def _finish(
 
     if progress is not None:
         progress(f"fit {SKILLS}", 0.0)
-    outcomes = fit_skills(recipes.attempts(recipe, folder), recipe.seed)
+    outcomes = fit_skills(recipes.attempts(recipe, folder, contact), recipe.seed)
     model = replace(_open(recipe, first_stage(folder)), outcomes=outcomes, contact=contact)
     evaluation, transitions = evaluate(model, recipe, folder, progress, curve)
     card = {
@@ -246,7 +246,7 @@ def evaluate(
     if progress is not None:
         progress("evaluate", 0.0)
     people, play = recipes.people_sets(recipe, folder), recipes.play_sets(recipe, folder)
-    attempts = recipes.attempts(recipe, folder)
+    attempts = recipes.attempts(recipe, folder, model.contact)
     pushes = recipes.push_sets(recipe, folder)
     parts = [
         evaluate_people(model.people, people[2], recipes.recorded_people(recipe)),
