@@ -25,7 +25,9 @@ from robotctl.training.fit_contact import (
     pushes_of,
     rolled_out,
 )
-from robotctl.training.push_data import aimed_push, random_push, try_push
+from robotctl.training.fit_skills import fit_skill
+from robotctl.training.push_attempts import attempts_of
+from robotctl.training.push_data import PushTrace, aimed_push, random_push, try_push
 from robotctl.world_model.contact import (
     FINGERS,
     INPUTS,
@@ -228,6 +230,25 @@ def test_bounds_hold_as_declared_and_are_told_apart_by_kind() -> None:
     strangers = calibrate(QUASI_STATIC, train, frozenset({"jar"}))
     assert set(strangers.bound) == {UNSEEN}
     assert part["baselines"]["nothing_moves"][3] > part["error"][3]
+
+
+def test_a_push_that_ended_elsewhere_than_foreseen_was_no_success() -> None:
+    pushes = made_up(3, 5)
+    model = replace(QUASI_STATIC, bound={"jar": np.full(STEPS + 1, 0.005)})
+    traces = [
+        PushTrace("jar", pushes.hand[i], thing, thing, toppled)
+        for i, thing, toppled in (
+            (0, pushes.thing[0], False),
+            (1, pushes.thing[1] + np.linspace(0.0, 0.05, LENGTH)[:, None] * [1.0, 0.0, 0.0], False),
+            (2, pushes.thing[2], True),
+        )
+    ]
+    tried = attempts_of(model, traces, KITCHEN.kinds)
+    assert [a.success for a in tried] == [True, False, False]
+    assert tried[0].features["length"] == pytest.approx(np.linalg.norm(np.ptp(pushes.hand[0, :, :2], axis=0)), abs=1e-3)
+    learned = fit_skill(tried * 20, 0)
+    assert learned.durations == {}  # the hand was there already
+    assert learned.counts == {"jar": (20, 40)}
 
 
 def test_curiosity_prefers_what_touches() -> None:

@@ -17,7 +17,7 @@ from robotctl.world_model.skill_outcome import SkillAttempt
 def attempts_of(
     model: ContactModel, traces: Sequence[PushTrace], kinds: Mapping[str, ObjectKind]
 ) -> list[SkillAttempt]:
-    """An attempt for every push: a success if the object stands, and no farther from where it was foreseen than allowed.
+    """An attempt for every push: a success if the object stands, no farther from where it was foreseen than allowed.
 
     They tell nothing of the time that the skill takes, as the hand was there already: durations are nan.
     """
