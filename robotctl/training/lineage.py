@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from robotctl.errors import UsageError
+from robotctl.errors import InvalidFileError
 from robotctl.training.units import PUSHES
 
 
@@ -36,7 +36,7 @@ def lineage(card: Mapping[str, Any], sha256: str) -> list[Ancestor]:
             before = [fresh(int(card["recipe"]["seed"]))] if "recipe" in card else []
         return [*before, Ancestor(sha256, transitions(card).get(PUSHES, 0))]
     except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"the card of model {sha256[:12]} does not say where it comes from ({error})") from error
+        raise InvalidFileError(f"the card of model {sha256[:12]} does not say where it comes from ({error})") from error
 
 
 def transitions(card: Mapping[str, Any]) -> dict[str, int]:

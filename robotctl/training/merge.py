@@ -271,7 +271,7 @@ def merge(
             f"{', '.join(str(p) for p in paths)} do not go back to the same weights, their mean would mean nothing; "
             "continue them from one model with `robotctl train adapt`"
         )
-    learned = [part.lineage[-1].pushes - _at(part, start) for part in parts]
+    learned = [max(part.lineage[-1].pushes - _at(part, start), 0) for part in parts]
     weights = {PUSHES: _shares(learned)}
     weights |= {part: _shares([p.amount(part) for p in parts]) for part in (PEOPLE, PLAY, SKILLS)}
     contact = merged_contact(parts, weights[PUSHES])

@@ -86,6 +86,8 @@ def _make_pushes(unit: Unit, stream: list[int]) -> records.Columns:
     from robotctl.training.target import open_target
 
     scene, _ = open_target(unit.target)
+    if unit.kinds:
+        stream = [*stream, 1]  # none of the pushes that a model was made from with the same seed
     first = unit.number * SIZE[PUSHES]
     pushes = range(first, first + (SIZE[PUSHES] if unit.size is None else unit.size))
     return records.of_pushes(collect_pushes(scene, pushes, stream, unit.model, unit.aimed, unit.kinds))
