@@ -24,6 +24,12 @@ class InvalidFileError(RobotctlError):
     exit_code = 3
 
 
+class RefusedError(RobotctlError):
+    """What was made does not hold what was asked of it, and is not kept."""
+
+    exit_code = 6
+
+
 class MissingPartError(RobotctlError):
     """An optional part or the platform is missing; the message says what to install."""
 

@@ -9,7 +9,15 @@ import typer
 from typer.core import TyperGroup
 
 import robotctl
-from robotctl.cli import bench_command, doctor_command, episodes_command, plan_command, replay_command, run_command
+from robotctl.cli import (
+    adapt_command,
+    bench_command,
+    doctor_command,
+    episodes_command,
+    plan_command,
+    replay_command,
+    run_command,
+)
 from robotctl.cli.files_commands import guardrails_app, scenes_app, tasks_app
 from robotctl.cli.output import errors_as_lines
 from robotctl.cli.train_command import train_app
@@ -42,6 +50,8 @@ app.command("run")(run_command.run)
 app.command("replay")(replay_command.replay)
 app.command("plan")(plan_command.plan)
 app.add_typer(bench_command.app, name="bench")
+train_app.command("adapt")(adapt_command.adapt)
+train_app.command("merge")(adapt_command.merge)
 app.add_typer(train_app, name="train")
 app.add_typer(episodes_command.app, name="episodes")
 app.add_typer(scenes_app, name="scenes")

@@ -89,7 +89,7 @@ def whole(
         raise UsageError(f"--transitions and --episodes are for {GYM}ENV_ID only; `{target}` takes --quick")
     recipe, folder = _recipe(target, seed, quick, data)
     path = _model_path(out, recipe)
-    with _speaking(folder) as progress:
+    with speaking(folder) as progress:
         answer = train(recipe, path, folder, workers, resume, progress)
     _show(answer, as_json)
 
@@ -111,10 +111,10 @@ def _train_gym(
 
     with stdout_for_answers():  # simulators greet on stdout when they are imported
         recipe = recipe_of(target, seed, quick, transitions, episodes)
-    stem = f"gym-{recipe.environment.replace('/', '-')}-{seed}"
-    path = _safetensors(out or Path("runs") / f"{stem}.safetensors")
-    folder = data or Path("data") / stem
-    with _speaking(folder) as progress:
+    name = f"gym-{recipe.environment.replace('/', '-')}-{seed}"
+    path = model_file(out or Path("runs") / f"{name}.safetensors")
+    folder = data or Path("data") / name
+    with speaking(folder) as progress:
         from robotctl.training.gym.train import train
 
         answer = train(recipe, path, folder, resume, progress)
@@ -143,7 +143,7 @@ def collect(
     from robotctl.training import train
 
     recipe, folder = _recipe(target, seed, quick, data)
-    with _speaking(folder) as progress:
+    with speaking(folder) as progress:
         files = train.collect(recipe, folder, workers, resume, progress=progress)
     if as_json:
         _print({"schema": "robotctl/train-collect.v1", "data": str(folder), "files": files})
@@ -159,7 +159,7 @@ def fit(folder: Folder, out: Out = None, curve: Curve = False, as_json: Json = F
 
     recipe = recipe_of(folder)
     path = _model_path(out, recipe)
-    with _speaking(folder) as progress:
+    with speaking(folder) as progress:
         answer = train.fit(recipe, path, folder, progress, curve=curve)
     _show(answer, as_json)
 
@@ -180,7 +180,7 @@ def evaluate(
     from robotctl.training import train
     from robotctl.training.recipe import recipe_of
 
-    with _speaking(folder) as progress:
+    with speaking(folder) as progress:
         answer = train.evaluate_file(model, recipe_of(folder), folder, progress, curve, page)
     _show(answer, as_json)
 
@@ -192,22 +192,22 @@ def _recipe(target: str, seed: int, quick: bool, data: Path | None) -> tuple[Rec
 
     if target.startswith(GYM):
         raise UsageError(f"`{GYM}` targets have no single steps; use: robotctl train {target}")
-    if target in ("merge",):
-        raise UsageError("`train merge` is not supported yet by this version")
     open_target(target)
     recipe = Recipe(target, seed, QUICK if quick else FULL)
-    return recipe, data or Path("data") / _stem(recipe)
+    return recipe, data or Path("data") / stem(recipe.target, recipe.seed)
 
 
-def _stem(recipe: Recipe) -> str:
-    return f"{Path(recipe.target).with_suffix('').as_posix().strip('./').replace('/', '-')}-{recipe.seed}"
+def stem(target: str, seed: int) -> str:
+    """How the files made for a target are called."""
+    return f"{Path(target).with_suffix('').as_posix().strip('./').replace('/', '-')}-{seed}"
 
 
 def _model_path(out: Path | None, recipe: Recipe) -> Path:
-    return _safetensors(out or Path("runs") / f"{_stem(recipe)}.safetensors")
+    return model_file(out or Path("runs") / f"{stem(recipe.target, recipe.seed)}.safetensors")
 
 
-def _safetensors(path: Path) -> Path:
+def model_file(path: Path) -> Path:
+    """The path of a model to write; UsageError if it does not look like one."""
     from robotctl.errors import UsageError
 
     if path.suffix != ".safetensors":
@@ -216,8 +216,11 @@ def _safetensors(path: Path) -> Path:
 
 
 @contextmanager
-def _speaking(folder: Path) -> Iterator[Progress]:
-    """Progress on stderr: a bar on a terminal, a line for each step elsewhere. Says how to go on when interrupted."""
+def speaking(folder: Path | None) -> Iterator[Progress]:
+    """Progress on stderr: a bar on a terminal, a line for each step elsewhere.
+
+    When interrupted it says how to go on with what was collected in a folder.
+    """
     from robotctl.cli.output import note, stdout_for_answers
 
     shown: set[str] = set()
@@ -246,7 +249,8 @@ def _speaking(folder: Path) -> Iterator[Progress]:
 
                 yield advance
     except KeyboardInterrupt:
-        note(f"interrupted; what was collected is in {folder}, --resume goes on from there")
+        if folder is not None:
+            note(f"interrupted; what was collected is in {folder}, --resume goes on from there")
         raise
 
 

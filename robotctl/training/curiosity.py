@@ -6,7 +6,7 @@ nothing (Pathak et al. 2019, "Self-supervised exploration via disagreement"; Sek
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +55,18 @@ def curious_push(model: ContactModel, kind: ObjectKind, generator: np.random.Gen
 
 
 def collect_pushes(
-    scene: Scene, numbers: Iterable[int], seeds: Sequence[int], model: Path | None = None, aimed: bool = False
+    scene: Scene,
+    numbers: Iterable[int],
+    seeds: Sequence[int],
+    model: Path | None = None,
+    aimed: bool = False,
+    only: Collection[str] = (),
 ) -> list[PushTrace]:
-    """Pushes by number, all kinds in turn; random without a model, curious with one. Same seeds, same pushes."""
-    kinds = pushable(scene)
+    """Pushes by number, all kinds (or `only` those named) in turn; random without a model, curious with one.
+
+    Same seeds, same pushes.
+    """
+    kinds = [kind for kind in pushable(scene) if not only or kind.name in only]
     contact = ContactModel.from_arrays(storage.load(model)[0]) if model is not None else None
     traces = []
     for number in numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from robotctl.training.units import PEOPLE, PLAY, PUSHES, SIZE, SKILLS, Unit
 from robotctl.world_model.contact import ContactModel
 
 PARTS = (PEOPLE, PLAY, SKILLS, PUSHES)
+MANIFEST = "recipe.json"  # says what a data folder was collected by
 SHARES = (0.5, 0.3, 0.2)  # of people, and of episodes, to fit, calibrate and test with
 ROUNDS = (0.2, 0.4, 0.4)  # of the pushes: the first at random, the others where the ensemble disagrees
 STRANGERS = frozenset({"book", "jar"})  # kinds that no fit sees: what new things are like is tested on them
@@ -86,29 +87,39 @@ def curiosity(folder: Path, number: int) -> Path:
 
 def claim(recipe: Recipe, folder: Path, resume: bool) -> None:
     """Makes the folder this recipe's own; what another recipe left there is an error, not overwritten."""
-    manifest = folder / "recipe.json"
     scene, _ = open_target(recipe.target)
     mine = {**asdict(recipe), "scene_sha256": hashlib.sha256(scene.text.encode()).hexdigest()}
-    if manifest.exists():
-        theirs = _read_manifest(manifest)
+    if claim_folder(folder, MANIFEST, mine) and not resume:
+        for kind in PARTS:
+            for job in recipe.jobs(kind, folder):
+                job.path.unlink(missing_ok=True)
+        for path in folder.glob("*.safetensors"):
+            path.unlink()
+
+
+def claim_folder(folder: Path, name: str, mine: dict[str, Any]) -> bool:
+    """Makes a folder the one of what `mine` says, by a manifest of that name; returns whether it already was.
+
+    UsageError if it holds anything else.
+    """
+    manifest = folder / name
+    known = manifest.exists()
+    if known:
+        theirs = read_manifest(manifest)
         if theirs != mine:
             changed = [key for key in mine if theirs.get(key) != mine[key]]
             raise UsageError(
                 f"{folder}: holds data of another recipe ({', '.join(changed)} differs); choose another --data"
             )
-        if not resume:
-            for kind in PARTS:
-                for job in recipe.jobs(kind, folder):
-                    job.path.unlink(missing_ok=True)
-            for path in folder.glob("*.safetensors"):
-                path.unlink()
     elif folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder}: is not empty and not made by `robotctl train`; choose another --data")
     folder.mkdir(parents=True, exist_ok=True)
     manifest.write_text(json.dumps(mine, indent=1) + "\n")
+    return known
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What a folder says of itself."""
     try:
         data = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -120,10 +131,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 def recipe_of(folder: Path) -> Recipe:
     """The recipe that a data folder was collected by."""
-    manifest = folder / "recipe.json"
+    manifest = folder / MANIFEST
     if not manifest.exists():
         raise UsageError(f"{folder}: no data here; run `robotctl train collect` first")
-    data = _read_manifest(manifest)
+    data = read_manifest(manifest)
     try:
         return Recipe(str(data["target"]), int(data["seed"]), Amount(**{k: int(v) for k, v in data["amount"].items()}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -132,11 +143,15 @@ def recipe_of(folder: Path) -> Recipe:
 
 def data_hash(recipe: Recipe, folder: Path) -> str:
     """One sha256 over all data files of the recipe, by name."""
+    return hash_of(job.path for kind in PARTS for job in recipe.jobs(kind, folder))
+
+
+def hash_of(paths: Iterable[Path]) -> str:
+    """One sha256 over files and their names, in this order."""
     digest = hashlib.sha256()
-    for kind in PARTS:
-        for job in recipe.jobs(kind, folder):
-            digest.update(job.path.name.encode())
-            digest.update(hashlib.sha256(job.path.read_bytes()).digest())
+    for path in paths:
+        digest.update(path.name.encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 

@@ -36,6 +36,8 @@ class Unit:
     folder: Path
     model: Path | None = None  # skills are tried with this model, pushes are chosen by its disagreement
     aimed: bool = False  # pushes at the object, as the planner's are: to calibrate and test with
+    kinds: tuple[str, ...] = ()  # that are pushed; none named: all that may be
+    size: int | None = None  # pushes, where they are fewer than SIZE
 
     @property
     def path(self) -> Path:
@@ -86,8 +88,11 @@ def _make_pushes(unit: Unit, stream: list[int]) -> records.Columns:
     from robotctl.training.target import open_target
 
     scene, _ = open_target(unit.target)
-    pushes = range(unit.number * SIZE[PUSHES], (unit.number + 1) * SIZE[PUSHES])
-    return records.of_pushes(collect_pushes(scene, pushes, stream, unit.model, unit.aimed))
+    if unit.kinds:
+        stream = [*stream, 1]  # none of the pushes that a model was made from with the same seed
+    first = unit.number * SIZE[PUSHES]
+    pushes = range(first, first + (SIZE[PUSHES] if unit.size is None else unit.size))
+    return records.of_pushes(collect_pushes(scene, pushes, stream, unit.model, unit.aimed, unit.kinds))
 
 
 _MAKERS = {PEOPLE: _make_people, PLAY: _make_play, SKILLS: _make_skills, PUSHES: _make_pushes}
