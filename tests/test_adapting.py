@@ -238,7 +238,7 @@ def test_what_cannot_be_merged_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "thesis.safetensors").write_text("important")
     out = tmp_path / "out.safetensors"
     for other, error, said in (
-        (narrow, InvalidFileError, r"narrow.safetensors: its contact networks \(28-16-16-3, 4\) do not fit"),
+        (narrow, InvalidFileError, rf"narrow.safetensors: its contact networks \({INPUTS}-16-16-3, 4\) do not fit"),
         (bare, InvalidFileError, "none"),
         (stranger, UsageError, "do not go back to the same weights"),
         (tmp_path / "thesis.safetensors", InvalidFileError, "not a complete safetensors file"),
