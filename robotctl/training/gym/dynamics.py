@@ -19,6 +19,8 @@ import numpy as np
 
 import robotctl.training.jax_fit  # noqa: F401  # sets what must be set before JAX starts
 from robotctl.training.gym.data import Transitions
+from robotctl.training.gym.relation import relation_of, width_of
+from robotctl.training.gym.spaces import Layout
 
 import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
@@ -31,8 +33,11 @@ BATCH = 256
 RATE = 1e-3
 DECAY = 1e-5
 CHUNK = 100  # steps between two reports
+SHARP = 0.1  # standard deviations of a change: error at which the loss turns from quadratic to linear
 CLIP = 8.0  # standard deviations: inputs beyond are unlike all data
 RARE = 0.5  # share of a batch drawn by how unusual the change is
+TURNED = 1  # angles that differences are turned with, at most
+FOCUS = 3.0  # by which coordinates of the relation count more in the loss
 WIDER = 0.05  # of the range of the data that a predicted state may leave it by
 
 Network = list[tuple[jax.Array, jax.Array]]  # layers (W (..., n_out, n_in), b (..., n_out))
@@ -51,6 +56,12 @@ class Scale(NamedTuple):
     reward_mean: jax.Array  # ()
     reward_spread: jax.Array  # ()
     distance: jax.Array  # () mean distance of achieved and desired goal, 1 without goals
+    near: jax.Array  # (k, states) differences of `relation`, with their middle and size (k,)
+    near_middle: jax.Array
+    near_size: jax.Array
+    side: jax.Array  # (k, goals)
+    turn: jax.Array  # (a, states) picks the cosines and sines that differences are turned with
+    weight: jax.Array  # (states,) of a coordinate's error in the loss, 1 in the mean
 
 
 class Model(NamedTuple):
@@ -59,6 +70,16 @@ class Model(NamedTuple):
     dynamics: Network
     reward: Network  # no layers where goals take its place
     scale: Scale
+
+    @property
+    def related(self) -> bool:
+        """Whether data has shown a relation."""
+        return bool(np.any(np.asarray(self.scale.near)))
+
+    @property
+    def guided(self) -> bool:
+        """Whether the relation says from where the achieved goal is moved to its goal."""
+        return self.related and self.scale.side.shape[1] > 0
 
 
 class Moment(NamedTuple):
@@ -69,13 +90,17 @@ class Moment(NamedTuple):
     action: jax.Array
 
 
-def scale_of(data: Transitions, achieved: slice) -> Scale:
+def scale_of(data: Transitions, layout: Layout) -> Scale:
     """Normalisation from data."""
+    achieved = layout.achieved
     change = data.next_state - data.state
     low, high = data.next_state.min(axis=0), data.next_state.max(axis=0)
     margin = WIDER * (high - low)
     step = 0.5 * (change.max(axis=0) - change.min(axis=0)) * WIDER
     distance = np.linalg.norm(data.state[:, achieved] - data.goal, axis=1).mean() if data.goal.shape[1] else 1.0
+    related = relation_of(data, layout)
+    angles = np.flatnonzero(layout.angles)[: 2 * TURNED]
+    weight = 1.0 + FOCUS * (np.abs(related.rows).max(axis=0) > 0.0)
     values = (
         data.state.mean(axis=0),
         np.maximum(data.state.std(axis=0), 1e-6),
@@ -87,6 +112,9 @@ def scale_of(data: Transitions, achieved: slice) -> Scale:
         data.reward.mean(),
         max(data.reward.std(), 1e-6),
         max(distance, 1e-6),
+        *related,
+        np.eye(layout.states)[angles],
+        weight / weight.mean(),
     )
     return Scale(*(jnp.asarray(v, jnp.float32) for v in values))
 
@@ -113,12 +141,35 @@ def apply(network: Network, x: jax.Array) -> jax.Array:
     return x @ weight.T + bias
 
 
+def closeness(scale: Scale, state: jax.Array) -> jax.Array:
+    """The differences of `relation` in their sizes, (..., states) -> (..., k)."""
+    return (state @ scale.near.T - scale.near_middle) / scale.near_size
+
+
+def closeups(scale: Scale, state: jax.Array) -> jax.Array:
+    """What a network sees of the differences, (..., k + a k): themselves, and multiplied by cosines and sines.
+
+    Sums of the products are the differences in a frame that turns with the angle.
+    """
+    near = closeness(scale, state)
+    turned = (state @ scale.turn.T)[..., :, None] * near[..., None, :]
+    return jnp.concatenate([near, turned.reshape(*near.shape[:-1], turned.shape[-2] * turned.shape[-1])], axis=-1)
+
+
 def step(dynamics: Network, scale: Scale, now: Moment, action: jax.Array) -> Moment:
     """One member's next moments: (n, ...) -> (n, ...)."""
     x = jnp.concatenate(
-        [(now.state - scale.mean) / scale.spread, now.change / scale.change, now.action, action], axis=-1
+        [
+            (now.state - scale.mean) / scale.spread,
+            now.change / scale.change,
+            now.action,
+            action,
+            closeups(scale, now.state),
+        ],
+        axis=-1,
     )
-    change = scale.change * apply(dynamics, jnp.clip(x, -CLIP, CLIP))
+    size, gate = jnp.split(apply(dynamics, jnp.clip(x, -CLIP, CLIP)), 2, axis=-1)
+    change = scale.change * size * jax.nn.sigmoid(gate)
     change = jnp.clip(change, scale.change_low, scale.change_high)
     state = jnp.clip(now.state + change, scale.low, scale.high)
     return Moment(state, state - now.state, action)
@@ -165,9 +216,10 @@ def table_of(data: Transitions, scale: Scale, achieved: slice, capacity: int) ->
     change[begins], before[begins] = 0.0, 0.0
     ends = np.flatnonzero(np.append(begins[1:], True))
     last = ends[np.searchsorted(ends, np.arange(n))]
-    # How unusual a change is: its largest coordinate in standard deviations, with goals of what was achieved only.
-    # Contacts are rare, and are what matters.
-    what = achieved if data.goal.shape[1] else slice(None)
+    # How unusual a change is: its largest coordinate in standard deviations, of what was achieved or of what rests
+    # until it is touched if there is either. Contacts are rare, and are what matters.
+    resting = np.flatnonzero((np.asarray(scale.near) < 0.0).any(axis=0))
+    what = achieved if data.goal.shape[1] else resting if len(resting) else slice(None)
     moved = (data.next_state - data.state)[:, what]
     unusual = np.clip(np.abs(moved - moved.mean(axis=0)) / np.asarray(scale.change)[what], 0.0, 6.0).max(axis=1)
     weight = np.cumsum(unusual**2 + 1e-3)
@@ -209,7 +261,10 @@ def rollout_loss(networks: tuple[Network, Network], scale: Scale, table: Table, 
         valid = (table.episode[at] == first) / (1.0 + 0.5 * k)
         then = step(dynamics, scale, now, table.action[at])
         error = (then.state - table.next_state[at]) / scale.change
-        return then, (jnp.sum(valid * jnp.mean(jnp.sqrt(1.0 + error**2) - 1.0, axis=-1)), jnp.sum(valid))
+        return then, (
+            jnp.sum(valid * jnp.mean(scale.weight * (jnp.sqrt(SHARP**2 + error**2) - SHARP), axis=-1)),
+            jnp.sum(valid),
+        )
 
     _, (totals, weights) = jax.lax.scan(one, now, jnp.arange(ROLLOUT))
     total, weight = jnp.sum(totals), jnp.sum(weights)
@@ -221,13 +276,19 @@ def rollout_loss(networks: tuple[Network, Network], scale: Scale, table: Table, 
     return total / weight + jnp.mean(jnp.sqrt(1.0 + error**2) - 1.0)
 
 
-def fresh(seed: int, states: int, actions: int, goals: int, scale: Scale) -> Model:
+def seen(layout: Layout) -> int:
+    """Number of `closeups`."""
+    return width_of(layout) * (1 + min(int(layout.angles.sum()), 2 * TURNED))
+
+
+def fresh(seed: int, layout: Layout, scale: Scale) -> Model:
     """A model of random weights. With goals nothing needs the reward, so it is not learned."""
-    dynamics = begin(seed, (2 * states + 2 * actions, WIDTH, WIDTH, states), MEMBERS)
+    states, actions = layout.states, layout.actions
+    dynamics = begin(seed, (2 * states + 2 * actions + seen(layout), WIDTH, WIDTH, 2 * states), MEMBERS)
     # The last layer starts small: an untrained model predicts that nothing changes.
     weight, bias = dynamics[-1]
     dynamics[-1] = (0.1 * weight, 0.1 * bias)
-    head = [] if goals else begin(seed, (3 * states + actions, WIDTH, WIDTH, 1), MEMBERS)
+    head = [] if layout.goals else begin(seed, (3 * states + actions, WIDTH, WIDTH, 1), MEMBERS)
     return Model(dynamics, head, scale)
 
 
