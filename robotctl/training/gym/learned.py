@@ -13,8 +13,10 @@ import robotctl.training.jax_fit  # noqa: F401  # sets what must be set before J
 from robotctl.errors import InvalidFileError
 from robotctl.training.gym import dynamics, value
 from robotctl.training.gym.data import Transitions
-from robotctl.training.gym.dynamics import Model, Network, Scale
+from robotctl.training.gym.dynamics import Model, Network
+from robotctl.training.gym.relation import width_of
 from robotctl.training.gym.spaces import Layout
+from robotctl.training.gym.table import Scale, scale_of, table_of
 from robotctl.training.gym.value import Value
 from robotctl.world_model import storage
 
@@ -100,8 +102,8 @@ def improved(
 ) -> Learned:
     """Fitted on data for `steps` steps, going on from `before` if there is one."""
     say = progress or (lambda share: None)
-    scale = dynamics.scale_of(data, layout)
-    table = dynamics.table_of(data, scale, layout.achieved, -(-len(data) // ROWS) * ROWS)
+    scale = scale_of(data, layout)
+    table = table_of(data, scale, layout.achieved, -(-len(data) // ROWS) * ROWS)
     start = before or initial(seed, layout, scale)
     model = dynamics.fit(start.model._replace(scale=scale), table, seed, steps, lambda share: say(0.7 * share))
     if model.guided:  # nothing asks for the return-to-go
@@ -111,7 +113,7 @@ def improved(
 
 
 def _unit_scale(layout: Layout) -> Scale:
-    one, single, near = jnp.ones(layout.states), jnp.ones(()), jnp.ones(dynamics.width_of(layout))
+    one, single, near = jnp.ones(layout.states), jnp.ones(()), jnp.ones(width_of(layout))
     rows, turn = jnp.ones((len(near), len(one))), jnp.ones((dynamics.seen(layout) // len(near) - 1, len(one)))
     side = jnp.ones((len(near), layout.goals))
     return Scale(one, one, one, one, one, one, one, single, single, single, rows, near, near, side, turn, one)

@@ -60,7 +60,7 @@ def relation_of(data: Transitions, layout: Layout) -> Relation:
     moving = (np.abs(change[:, things]) > MOVES * size[things]).any(axis=1)
     begins = moving & ~np.append(False, moving[:-1] & (data.episode[1:] == data.episode[:-1]))
     known = begins.sum() >= ENOUGH
-    best, block = min(
+    _, block = min(
         (_concentration(data.state[:, b] - data.state[:, things], begins) if known else float(i), i)
         for i, b in enumerate(blocks)
     )

@@ -2,8 +2,8 @@
 
 Round 0 plays with coloured noise. Every later round fits the model on all transitions so far and plans with it: half
 of its episodes for the task (they are the learning curve), a quarter with noise, a quarter to be where things begin to
-move; the first two rounds are mostly of the last kind. A round's transitions are one Parquet file, its model one safetensors file; `--resume`
-goes on after the last one.
+move; the first two rounds are mostly of the last kind. A round's transitions are one Parquet file, its model one
+safetensors file; `--resume` goes on after the last one.
 """
 
 from __future__ import annotations

@@ -22,16 +22,14 @@ from robotctl.training.gym.dynamics import (
     WIDTH,
     Moment,
     Network,
-    Scale,
-    Table,
     apply,
     begin,
     closeness,
     closeups,
-    draw,
     seen,
 )
 from robotctl.training.gym.spaces import Layout
+from robotctl.training.gym.table import Scale, Table, draw
 
 import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
