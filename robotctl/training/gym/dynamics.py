@@ -33,7 +33,7 @@ import optax  # isort: skip
 
 WIDTH = 128
 MEMBERS = 3
-ROLLOUT = 3  # steps of the model's own that the loss spans
+ROLLOUT = 4  # steps of the model's own that the loss spans
 BATCH = 256
 RATE = 1e-3
 DECAY = 1e-5

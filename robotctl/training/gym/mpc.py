@@ -43,6 +43,7 @@ class Aim(NamedTuple):
     """What exploring episodes are planned for: differences of the relation, in their sizes (..., k)."""
 
     near: jax.Array
+    gentle: jax.Array  # (...,) what the square of one size in a step costs
     explores: jax.Array  # (...,) above one half: planned for this instead of the task
 
 
@@ -77,9 +78,11 @@ def worth(
             return then, value.stage(scale, achieved, then, goals, gained)
 
         then, worths = jax.vmap(member)(model.dynamics, model.reward, moments)
-        away = jnp.linalg.norm(dynamics.closeness(scale, then.state) - aim.near + 1e-9, axis=-1)
+        close = dynamics.closeness(scale, then.state)
+        away = jnp.linalg.norm(close - aim.near + 1e-9, axis=-1)
+        hurry = jnp.sum((close - dynamics.closeness(scale, moments.state)) ** 2, axis=-1)
         gain = jnp.mean(worths, axis=0)
-        return (then, total + factor * gain, off + jnp.mean(away, axis=0), factor * GAMMA), gain
+        return (then, total + factor * gain, off + jnp.mean(away + aim.gentle * hurry, axis=0), factor * GAMMA), gain
 
     start = (begin, jnp.zeros(n), jnp.zeros(n), jnp.ones(()))
     (end, total, off, factor), gains = jax.lax.scan(one, start, actions.swapaxes(0, 1))

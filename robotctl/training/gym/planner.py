@@ -19,6 +19,7 @@ import jax.numpy as jnp  # isort: skip
 GREEDY, NOISY, EXPLORING = "greedy", "noisy", "exploring"  # for the task; with noise; to be where movement begins
 COLOUR = 1.0
 AROUND = 1.5  # sizes of the relation: standard deviation of the places that are explored
+GENTLE = (0.1, 10.0)  # cost of a size in a step squared: what is only ever hit hard is never learned to be pushed
 STAY = 6  # steps for which a place is explored
 NOISE = 0.6  # largest standard deviation of a noisy episode's noise, actions in [-1, 1]
 
@@ -51,6 +52,7 @@ class Planner:
         numbers = np.zeros((count, 2), np.int32)
         explores = np.zeros(count, np.float32)
         near = np.zeros((count, len(self._model.scale.near)), np.float32)
+        gentle = np.zeros(count, np.float32)
         noise = np.zeros((count, layout.actions), np.float32)
         for lane, episode in enumerate(lanes):
             if episode is None:
@@ -62,6 +64,7 @@ class Planner:
             manner = self._manner(episode.number)
             if manner == EXPLORING and self._model.related:
                 explores[lane], near[lane] = 1.0, self._place(episode.number, len(episode.actions) // STAY)
+                gentle[lane] = self._gentle(episode.number)
             if manner == NOISY:
                 if fresh[lane]:
                     self._noise[lane] = self._draw(episode.number)
@@ -72,7 +75,7 @@ class Planner:
         moments = Moment(jnp.asarray(state), jnp.asarray(change), jnp.asarray(before))
         actions, self._warm = mpc.plan(
             self._model, self._rest, span, moments, jnp.asarray(goal), warm, self._key, jnp.asarray(numbers),
-            mpc.Aim(jnp.asarray(near), jnp.asarray(explores)),
+            mpc.Aim(jnp.asarray(near), jnp.asarray(gentle), jnp.asarray(explores)),
         )  # fmt: skip
         return np.clip(np.asarray(actions) + noise, -1.0, 1.0)
 
@@ -80,6 +83,11 @@ class Planner:
         """Differences (k,) to be at, in their sizes."""
         generator = np.random.default_rng([self._seed, 4, number, visit])
         return AROUND * generator.standard_normal(len(self._model.scale.near))
+
+    def _gentle(self, number: int) -> float:
+        """How much hurry costs in an episode."""
+        low, high = np.log(GENTLE)
+        return float(np.exp(np.random.default_rng([self._seed, 5, number]).uniform(low, high)))
 
     def _draw(self, number: int) -> np.ndarray:
         generator = np.random.default_rng([self._seed, 3, number])
