@@ -41,7 +41,7 @@ PART = 0.2  # of a batch drawn by how unusual the change is
 HEADS = 2  # networks; their mean is used
 TARGET = 0.05  # of the networks that the target networks take over in a step
 RATE = 5e-4
-GUIDE = 0.1  # what one size of the relation astray costs in a step
+GUIDE = 0.05  # what one size of the relation astray costs in a step
 AT = 1.5  # sizes of the relation: within, things may move
 FUTURE, ELSEWHERE = 0.5, 0.25  # shares of goals relabelled; the rest keep their own
 
