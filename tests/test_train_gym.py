@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from robotctl.cli.main import app
 from robotctl.errors import InvalidFileError, MissingPartError, UsageError
-from robotctl.training.gym import collect, data, dynamics, environments, mpc, noise, report, train, value
+from robotctl.training.gym import collect, data, dynamics, environments, mpc, noise, relation, report, train, value
 from robotctl.training.gym.learned import load
 from robotctl.training.gym.recipe import Amount, Recipe
 from robotctl.training.gym.spaces import layout_of
@@ -185,3 +185,48 @@ def test_environments_of_packages_are_found_and_taken_as_they_are(package: str, 
     (episode,) = collect.episodes(name, layout, policy, 1000, lambda begun, _: begun < 1, lanes=1)
     assert episode.success is not None
     assert np.isfinite(collect.transitions_of([episode]).state).all()
+
+
+def _pushed(seed: int) -> tuple[data.Transitions, Any]:
+    """A point in the plane that pushes another one which it comes within 0.1 of; velocities before the positions."""
+    generator = np.random.default_rng(seed)
+    box = spaces.Box(-10.0, 10.0, (2,), np.float32)
+    layout = layout_of(
+        "X", spaces.Dict(observation=spaces.Box(-10.0, 10.0, (4,)), achieved_goal=box, desired_goal=box), UNIT
+    )
+    states, actions, steps = [], [], []
+    for _ in range(60):
+        hand, thing = generator.uniform(-1.0, 1.0, (2, 2))
+        for step in range(40):
+            action = generator.uniform(-1.0, 1.0, 2) + 0.5 * np.sign(thing - hand)
+            before = np.concatenate([thing, action, hand])
+            hand = hand + 0.1 * action
+            if np.linalg.norm(hand - thing) < 0.1:
+                thing = hand + 0.1 * action / np.linalg.norm(action)
+            states.append((before, np.concatenate([thing, generator.uniform(-1.0, 1.0, 2), hand])))
+            actions.append(action)
+            steps.append(step)
+    n, both = len(states), np.array(states, np.float32)
+    zero, goal = np.zeros(n, np.float32), np.zeros((n, 2), np.float32)
+    episode, step_of = np.repeat(np.arange(60, dtype=np.int32), 40), np.array(steps, np.int32)
+    moved = data.Transitions(both[:, 0], np.array(actions, np.float32), both[:, 1], goal, zero, zero, episode, step_of)
+    return moved, layout
+
+
+def test_a_relation_is_found_between_what_moves_and_what_is_moved() -> None:
+    moved, layout = _pushed(1000)
+    found = relation.relation_of(moved, layout)
+    assert found.rows.tolist() == [[-1, 0, 0, 0, 1, 0], [0, -1, 0, 0, 0, 1]]  # positions, not velocities
+    assert (found.size < 0.3).all()
+    # What moves a thing one way is on its other side.
+    assert found.side[0, 0] < -0.3
+    assert found.side[1, 1] < -0.3
+    assert np.abs([found.side[0, 1], found.side[1, 0]]).max() < 0.2
+
+
+def test_no_relation_where_nothing_rests() -> None:
+    moved, layout = _pushed(1000)
+    drift = np.linspace(0.0, 1.0, len(moved), dtype=np.float32)[:, None]
+    found = relation.relation_of(replace(moved, next_state=moved.next_state + 0.1 + drift), layout)
+    assert not found.rows.any()
+    assert not found.side.any()

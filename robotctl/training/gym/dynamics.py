@@ -4,6 +4,11 @@ A member predicts s' = s + sigma_d * f(x) with x made of the state, the last cha
 the action: the change of the state as in Chua et al. 2018 ("PETS", section 4), the last change and action because
 many environments do not show their velocities. A second network predicts the reward of (s, a, s').
 
+The output f is a size times a gate in (0, 1), so that what is not touched can stay where it is: a few tenths of a
+millimetre in every step, in the mean of touched and untouched, would be a force that a planner makes use of. For the
+same reason the loss is nearly the absolute error, whose best guess is the median. Differences of a `relation` are seen
+at the scale of touching.
+
 The loss is the error over a rollout of several of the model's own steps: a small error of one step does not keep a
 rollout from drifting. Inputs, predicted changes and states are clamped to what the data has shown.
 """
@@ -18,7 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import robotctl.training.jax_fit  # noqa: F401  # sets what must be set before JAX starts
-from robotctl.training.gym.data import Transitions
+from robotctl.training.gym.relation import width_of
+from robotctl.training.gym.spaces import Layout
+from robotctl.training.gym.table import TURNED, Scale, Table, draw
 
 import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
@@ -26,31 +33,15 @@ import optax  # isort: skip
 
 WIDTH = 128
 MEMBERS = 3
-ROLLOUT = 3  # steps of the model's own that the loss spans
+ROLLOUT = 4  # steps of the model's own that the loss spans
 BATCH = 256
 RATE = 1e-3
 DECAY = 1e-5
 CHUNK = 100  # steps between two reports
+SHARP = 0.1  # standard deviations of a change: error at which the loss turns from quadratic to linear
 CLIP = 8.0  # standard deviations: inputs beyond are unlike all data
-RARE = 0.5  # share of a batch drawn by how unusual the change is
-WIDER = 0.05  # of the range of the data that a predicted state may leave it by
 
 Network = list[tuple[jax.Array, jax.Array]]  # layers (W (..., n_out, n_in), b (..., n_out))
-
-
-class Scale(NamedTuple):
-    """What the networks' inputs and outputs are normalised and clamped with, each (states,) but reward's numbers."""
-
-    mean: jax.Array
-    spread: jax.Array
-    change: jax.Array  # standard deviation of the change in one step
-    change_low: jax.Array  # of the change in one step
-    change_high: jax.Array
-    low: jax.Array
-    high: jax.Array
-    reward_mean: jax.Array  # ()
-    reward_spread: jax.Array  # ()
-    distance: jax.Array  # () mean distance of achieved and desired goal, 1 without goals
 
 
 class Model(NamedTuple):
@@ -60,6 +51,16 @@ class Model(NamedTuple):
     reward: Network  # no layers where goals take its place
     scale: Scale
 
+    @property
+    def related(self) -> bool:
+        """Whether data has shown a relation."""
+        return bool(np.any(np.asarray(self.scale.near)))
+
+    @property
+    def guided(self) -> bool:
+        """Whether the relation says from where the achieved goal is moved to its goal."""
+        return self.related and self.scale.side.shape[1] > 0
+
 
 class Moment(NamedTuple):
     """Where a rollout stands: the state, its last change (..., states) and the last action (..., actions)."""
@@ -67,28 +68,6 @@ class Moment(NamedTuple):
     state: jax.Array
     change: jax.Array
     action: jax.Array
-
-
-def scale_of(data: Transitions, achieved: slice) -> Scale:
-    """Normalisation from data."""
-    change = data.next_state - data.state
-    low, high = data.next_state.min(axis=0), data.next_state.max(axis=0)
-    margin = WIDER * (high - low)
-    step = 0.5 * (change.max(axis=0) - change.min(axis=0)) * WIDER
-    distance = np.linalg.norm(data.state[:, achieved] - data.goal, axis=1).mean() if data.goal.shape[1] else 1.0
-    values = (
-        data.state.mean(axis=0),
-        np.maximum(data.state.std(axis=0), 1e-6),
-        np.maximum(change.std(axis=0), 1e-6),
-        change.min(axis=0) - step,
-        change.max(axis=0) + step,
-        low - margin,
-        high + margin,
-        data.reward.mean(),
-        max(data.reward.std(), 1e-6),
-        max(distance, 1e-6),
-    )
-    return Scale(*(jnp.asarray(v, jnp.float32) for v in values))
 
 
 def begin(seed: int, sizes: tuple[int, ...], members: int) -> Network:
@@ -113,12 +92,35 @@ def apply(network: Network, x: jax.Array) -> jax.Array:
     return x @ weight.T + bias
 
 
+def closeness(scale: Scale, state: jax.Array) -> jax.Array:
+    """The differences of `relation` in their sizes, (..., states) -> (..., k)."""
+    return (state @ scale.near.T - scale.near_middle) / scale.near_size
+
+
+def closeups(scale: Scale, state: jax.Array) -> jax.Array:
+    """What a network sees of the differences, (..., k + a k): themselves, and multiplied by cosines and sines.
+
+    Sums of the products are the differences in a frame that turns with the angle.
+    """
+    near = closeness(scale, state)
+    turned = (state @ scale.turn.T)[..., :, None] * near[..., None, :]
+    return jnp.concatenate([near, turned.reshape(*near.shape[:-1], turned.shape[-2] * turned.shape[-1])], axis=-1)
+
+
 def step(dynamics: Network, scale: Scale, now: Moment, action: jax.Array) -> Moment:
     """One member's next moments: (n, ...) -> (n, ...)."""
     x = jnp.concatenate(
-        [(now.state - scale.mean) / scale.spread, now.change / scale.change, now.action, action], axis=-1
+        [
+            (now.state - scale.mean) / scale.spread,
+            now.change / scale.change,
+            now.action,
+            action,
+            closeups(scale, now.state),
+        ],
+        axis=-1,
     )
-    change = scale.change * apply(dynamics, jnp.clip(x, -CLIP, CLIP))
+    size, gate = jnp.split(apply(dynamics, jnp.clip(x, -CLIP, CLIP)), 2, axis=-1)
+    change = scale.change * size * jax.nn.sigmoid(gate)
     change = jnp.clip(change, scale.change_low, scale.change_high)
     state = jnp.clip(now.state + change, scale.low, scale.high)
     return Moment(state, state - now.state, action)
@@ -138,67 +140,12 @@ def reward(network: Network, scale: Scale, now: Moment, action: jax.Array, then:
     return scale.reward_mean + scale.reward_spread * apply(network, jnp.clip(x, -CLIP, CLIP))[..., 0]
 
 
-class Table(NamedTuple):
-    """Transitions on the device, padded to a fixed capacity so that a growing data set is compiled for once."""
-
-    state: jax.Array
-    change: jax.Array  # the last change before each transition, zero at an episode's begin
-    before: jax.Array  # the action before, zero at an episode's begin
-    action: jax.Array
-    next_state: jax.Array
-    goal: jax.Array
-    reward: jax.Array
-    terminated: jax.Array
-    episode: jax.Array
-    last: jax.Array  # the row that ends the episode
-    rare: jax.Array  # cumulative weights for drawing unusual transitions
-    rows: jax.Array  # how many are no padding
-
-
-def table_of(data: Transitions, scale: Scale, achieved: slice, capacity: int) -> Table:
-    """The table of a data set of at most `capacity` rows."""
-    n = len(data)
-    begins = data.step == 0
-    change = np.zeros_like(data.state)
-    before = np.zeros_like(data.action)
-    change[1:], before[1:] = data.state[1:] - data.state[:-1], data.action[:-1]
-    change[begins], before[begins] = 0.0, 0.0
-    ends = np.flatnonzero(np.append(begins[1:], True))
-    last = ends[np.searchsorted(ends, np.arange(n))]
-    # How unusual a change is: its largest coordinate in standard deviations, with goals of what was achieved only.
-    # Contacts are rare, and are what matters.
-    what = achieved if data.goal.shape[1] else slice(None)
-    moved = (data.next_state - data.state)[:, what]
-    unusual = np.clip(np.abs(moved - moved.mean(axis=0)) / np.asarray(scale.change)[what], 0.0, 6.0).max(axis=1)
-    weight = np.cumsum(unusual**2 + 1e-3)
-    pad = max(capacity - n, 0)
-
-    def rows(values: np.ndarray, kind: Any = jnp.float32) -> jax.Array:
-        return jnp.asarray(np.pad(values, [(0, pad), *[(0, 0)] * (values.ndim - 1)], mode="edge"), kind)
-
-    episode = np.pad(data.episode, (0, pad), constant_values=-1)
-    return Table(
-        rows(data.state), rows(change), rows(before), rows(data.action), rows(data.next_state), rows(data.goal),
-        rows(data.reward), rows(data.terminated), jnp.asarray(episode), rows(last, jnp.int32),
-        rows(weight / weight[-1]), jnp.asarray(n),
-    )  # fmt: skip
-
-
-def draw(key: jax.Array, table: Table, size: int, rare: float = RARE) -> jax.Array:
-    """Rows of a batch (size,): a part uniformly, a part by how unusual they are."""
-    one, two = jax.random.split(key)
-    unusual = int(size * rare)
-    plain = jax.random.randint(one, (size - unusual,), 0, table.rows)
-    chosen = jnp.searchsorted(table.rare, jax.random.uniform(two, (unusual,)))
-    return jnp.minimum(jnp.concatenate([plain, chosen]), table.rows - 1)
-
-
 def rollout_loss(networks: tuple[Network, Network], scale: Scale, table: Table, rows: jax.Array) -> jax.Array:
     """Error of the changes over ROLLOUT steps in standard deviations of one step, later ones counting less; and of
     the reward of the first.
 
-    The error of a coordinate is a pseudo-Huber loss: quadratic when small, linear when large, so that the rare jumps
-    of contacts do not drown everything else.
+    The error of a coordinate is a pseudo-Huber loss: quadratic when very small, linear otherwise, so that the rare
+    jumps of contacts do not drown everything else.
     """
     dynamics, head = networks
     now = Moment(table.state[rows], table.change[rows], table.before[rows])
@@ -209,7 +156,10 @@ def rollout_loss(networks: tuple[Network, Network], scale: Scale, table: Table, 
         valid = (table.episode[at] == first) / (1.0 + 0.5 * k)
         then = step(dynamics, scale, now, table.action[at])
         error = (then.state - table.next_state[at]) / scale.change
-        return then, (jnp.sum(valid * jnp.mean(jnp.sqrt(1.0 + error**2) - 1.0, axis=-1)), jnp.sum(valid))
+        return then, (
+            jnp.sum(valid * jnp.mean(scale.weight * (jnp.sqrt(SHARP**2 + error**2) - SHARP), axis=-1)),
+            jnp.sum(valid),
+        )
 
     _, (totals, weights) = jax.lax.scan(one, now, jnp.arange(ROLLOUT))
     total, weight = jnp.sum(totals), jnp.sum(weights)
@@ -221,13 +171,19 @@ def rollout_loss(networks: tuple[Network, Network], scale: Scale, table: Table, 
     return total / weight + jnp.mean(jnp.sqrt(1.0 + error**2) - 1.0)
 
 
-def fresh(seed: int, states: int, actions: int, goals: int, scale: Scale) -> Model:
+def seen(layout: Layout) -> int:
+    """Number of `closeups`."""
+    return width_of(layout) * (1 + min(int(layout.angles.sum()), 2 * TURNED))
+
+
+def fresh(seed: int, layout: Layout, scale: Scale) -> Model:
     """A model of random weights. With goals nothing needs the reward, so it is not learned."""
-    dynamics = begin(seed, (2 * states + 2 * actions, WIDTH, WIDTH, states), MEMBERS)
+    states, actions = layout.states, layout.actions
+    dynamics = begin(seed, (2 * states + 2 * actions + seen(layout), WIDTH, WIDTH, 2 * states), MEMBERS)
     # The last layer starts small: an untrained model predicts that nothing changes.
     weight, bias = dynamics[-1]
     dynamics[-1] = (0.1 * weight, 0.1 * bias)
-    head = [] if goals else begin(seed, (3 * states + actions, WIDTH, WIDTH, 1), MEMBERS)
+    head = [] if layout.goals else begin(seed, (3 * states + actions, WIDTH, WIDTH, 1), MEMBERS)
     return Model(dynamics, head, scale)
 
 

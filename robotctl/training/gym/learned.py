@@ -13,9 +13,10 @@ import robotctl.training.jax_fit  # noqa: F401  # sets what must be set before J
 from robotctl.errors import InvalidFileError
 from robotctl.training.gym import dynamics, value
 from robotctl.training.gym.data import Transitions
-from robotctl.training.gym.dynamics import Model, Network, Scale
-from robotctl.training.gym.mpc import Terminal
+from robotctl.training.gym.dynamics import Model, Network
+from robotctl.training.gym.relation import width_of
 from robotctl.training.gym.spaces import Layout
+from robotctl.training.gym.table import Scale, scale_of, table_of
 from robotctl.training.gym.value import Value
 from robotctl.world_model import storage
 
@@ -31,12 +32,11 @@ class Learned:
 
     model: Model
     value: Value
-    stir: Value  # no layers without goals
 
     @property
-    def terminal(self) -> Terminal:
-        """What a planner needs of the returns-to-go."""
-        return Terminal(self.value.network, self.stir.network)
+    def rest(self) -> Network:
+        """The return-to-go that a planner uses: no layers where the relation guides to a goal."""
+        return [] if self.model.guided else self.value.network
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything by name, for storage."""
@@ -45,8 +45,6 @@ class Learned:
             "reward": self.model.reward,
             "value": self.value.network,
             "value_target": self.value.target,
-            "stir": self.stir.network,
-            "stir_target": self.stir.target,
         }
         arrays = {f"scale.{name}": np.atleast_1d(np.asarray(x)) for name, x in self.model.scale._asdict().items()}
         for name, layers in networks.items():
@@ -72,9 +70,7 @@ def load(path: Path, layout: Layout) -> Learned:
         for name, x in start.model.scale._asdict().items()
     }
     model = Model(network("dynamics", start.model.dynamics), network("reward", start.model.reward), Scale(**numbers))
-    task = Value(network("value", start.value.network), network("value_target", start.value.target))
-    stir = Value(network("stir", start.stir.network), network("stir_target", start.stir.target))
-    return Learned(model, task, stir)
+    return Learned(model, Value(network("value", start.value.network), network("value_target", start.value.target)))
 
 
 def notes_of(environment: str, layout: Layout) -> dict[str, Any]:
@@ -93,11 +89,7 @@ def notes_of(environment: str, layout: Layout) -> dict[str, Any]:
 
 def initial(seed: int, layout: Layout, scale: Scale) -> Learned:
     """Random weights."""
-    return Learned(
-        dynamics.fresh(seed, layout.states, layout.actions, layout.goals, scale),
-        value.fresh(seed + 1, layout.states, layout.goals),
-        value.fresh(seed + 2, layout.states, 0) if layout.goals else Value([], []),
-    )
+    return Learned(dynamics.fresh(seed, layout, scale), value.fresh(seed + 1, layout))
 
 
 def improved(
@@ -110,20 +102,18 @@ def improved(
 ) -> Learned:
     """Fitted on data for `steps` steps, going on from `before` if there is one."""
     say = progress or (lambda share: None)
-    scale = dynamics.scale_of(data, layout.achieved)
-    table = dynamics.table_of(data, scale, layout.achieved, -(-len(data) // ROWS) * ROWS)
+    scale = scale_of(data, layout)
+    table = table_of(data, scale, layout.achieved, -(-len(data) // ROWS) * ROWS)
     start = before or initial(seed, layout, scale)
-    model = dynamics.fit(start.model._replace(scale=scale), table, seed, steps, lambda share: say(0.6 * share))
-
-    def returns(old: Value, stir: bool, done: float) -> Value:
-        if not old.network:
-            return old
-        return value.fit(old, scale, layout.achieved, table, stir, seed, steps, lambda share: say(done + 0.2 * share))
-
-    task, stir = returns(start.value, False, 0.6), returns(start.stir, True, 0.8)
-    return Learned(model, task, stir)
+    model = dynamics.fit(start.model._replace(scale=scale), table, seed, steps, lambda share: say(0.7 * share))
+    if model.guided:  # nothing asks for the return-to-go
+        return Learned(model, start.value)
+    later = value.fit(start.value, scale, layout.achieved, table, seed, steps, lambda share: say(0.7 + 0.3 * share))
+    return Learned(model, later)
 
 
 def _unit_scale(layout: Layout) -> Scale:
-    one, single = jnp.ones(layout.states), jnp.ones(())
-    return Scale(one, one, one, one, one, one, one, single, single, single)
+    one, single, near = jnp.ones(layout.states), jnp.ones(()), jnp.ones(width_of(layout))
+    rows, turn = jnp.ones((len(near), len(one))), jnp.ones((dynamics.seen(layout) // len(near) - 1, len(one)))
+    side = jnp.ones((len(near), layout.goals))
+    return Scale(one, one, one, one, one, one, one, single, single, single, rows, near, near, side, turn, one)

@@ -26,6 +26,7 @@ ITERATIONS = 2
 ELITES = 10
 KEPT = 4  # elites that go into the next iteration
 COLOUR = 2.0  # exponent of the noise's power spectrum, 1 / f^colour
+LAST = 8.0  # steps for which the end of the horizon counts where no return-to-go is learned
 SPREAD = 0.6  # initial standard deviation, actions in [-1, 1]
 MOMENTUM = 0.1
 LEAST = 0.03  # standard deviation that is kept while refining
@@ -38,11 +39,12 @@ class Warm(NamedTuple):
     elites: jax.Array
 
 
-class Terminal(NamedTuple):
-    """The networks of the returns-to-go."""
+class Aim(NamedTuple):
+    """What exploring episodes are planned for: differences of the relation, in their sizes (..., k)."""
 
-    task: Network
-    stir: Network  # no layers without goals
+    near: jax.Array
+    gentle: jax.Array  # (...,) what the square of one size in a step costs
+    explores: jax.Array  # (...,) above one half: planned for this instead of the task
 
 
 def start(episodes: int, actions: int) -> Warm:
@@ -54,24 +56,21 @@ def start(episodes: int, actions: int) -> Warm:
 
 def worth(
     model: Model,
-    networks: Terminal,
+    rest: Network,
     achieved: slice,
     now: Moment,
     goal: jax.Array,
     actions: jax.Array,
-    stir: jax.Array,
+    aim: Aim,
 ) -> jax.Array:
-    """Worth (n,) of action sequences (n, H, actions) from one moment, in the mean of the members' rollouts.
-
-    stir is 0 for the task, 1 for moving the achieved goal, wherever, as far as all members agree on it.
-    """
+    """Worth (n,) of action sequences (n, H, actions) from one moment, in the mean of the members' rollouts."""
     n, members = len(actions), len(model.dynamics[0][0])
     scale = model.scale
     begin = Moment(*(jnp.broadcast_to(x, (members, n, *x.shape)) for x in now))
     goals = jnp.broadcast_to(goal, (n, *goal.shape))
 
     def one(carry: Any, action: jax.Array) -> Any:
-        moments, total, moved, factor = carry
+        moments, total, off, factor = carry
 
         def member(network: Network, head: Network, moment: Moment) -> Any:
             then = dynamics.step(network, scale, moment, action)
@@ -79,39 +78,42 @@ def worth(
             return then, value.stage(scale, achieved, then, goals, gained)
 
         then, worths = jax.vmap(member)(model.dynamics, model.reward, moments)
-        stirs = jnp.min(value.stirred(scale, achieved, then), axis=0) if networks.stir else jnp.zeros(n)
-        return (then, total + factor * jnp.mean(worths, axis=0), moved + factor * stirs, factor * GAMMA), None
+        close = dynamics.closeness(scale, then.state)
+        away = jnp.linalg.norm(close - aim.near + 1e-9, axis=-1)
+        hurry = jnp.sum((close - dynamics.closeness(scale, moments.state)) ** 2, axis=-1)
+        gain = jnp.mean(worths, axis=0)
+        return (then, total + factor * gain, off + jnp.mean(away + aim.gentle * hurry, axis=0), factor * GAMMA), gain
 
     start = (begin, jnp.zeros(n), jnp.zeros(n), jnp.ones(()))
-    (end, total, moved, factor), _ = jax.lax.scan(one, start, actions.swapaxes(0, 1))
-    rest = jax.vmap(lambda moment: value.value(networks.task, scale, achieved, moment, goals))(end)
-    task = total + factor * jnp.mean(rest, axis=0)
-    if not networks.stir:
-        return task
-    rest = jax.vmap(lambda moment: value.value(networks.stir, scale, achieved, moment, goals[:, :0]))(end)
-    return jnp.where(stir > 0.5, moved + factor * jnp.min(rest, axis=0), task)
+    (end, total, off, factor), gains = jax.lax.scan(one, start, actions.swapaxes(0, 1))
+    if rest:
+        later = jnp.mean(jax.vmap(lambda moment: value.value(rest, scale, achieved, moment, goals))(end), axis=0)
+    else:
+        later = LAST * gains[-1]
+    return jnp.where(aim.explores > 0.5, -off, total + factor * later)
 
 
 @partial(jax.jit, static_argnames="span")
 def plan(
     model: Model,
-    networks: Terminal,
+    rest: Network,
     span: tuple[int, int],
     now: Moment,
     goal: jax.Array,
     warm: Warm,
     key: jax.Array,
     numbers: jax.Array,
-    stir: jax.Array,
+    aim: Aim,
 ) -> tuple[jax.Array, Warm]:
     """First actions (B, actions) for B moments and goals at once, and what the next plans start from.
 
-    numbers (B, 2): of the episode and of its step; with the key they decide what is sampled. stir (B,): see `worth`.
+    numbers (B, 2): of the episode and of its step; with the key they decide what is sampled. rest: the return-to-go, no
+    layers where none is learned.
     """
     achieved = slice(*span)
     keys = jax.vmap(lambda pair: jax.random.fold_in(jax.random.fold_in(key, pair[0]), pair[1]))(numbers)
 
-    def single(now: Moment, goal: jax.Array, warm: Warm, key: jax.Array, stir: jax.Array) -> Any:
+    def single(now: Moment, goal: jax.Array, warm: Warm, key: jax.Array, aim: Aim) -> Any:
         rows = jnp.asarray(basis(HORIZON, COLOUR))
         width = warm.mean.shape[-1]
 
@@ -119,7 +121,7 @@ def plan(
             mean, spread, elites = carry
             noise = (jax.random.normal(key, (SAMPLES, width, len(rows))) @ rows).swapaxes(1, 2)
             tried = jnp.clip(jnp.concatenate([mean + spread * noise, elites, mean[None]]), -1.0, 1.0)
-            worths = worth(model, networks, achieved, now, goal, tried, stir)
+            worths = worth(model, rest, achieved, now, goal, tried, aim)
             best = tried[jnp.argsort(-worths)[:ELITES]]
             mean = MOMENTUM * mean + (1.0 - MOMENTUM) * best.mean(axis=0)
             spread = jnp.maximum(MOMENTUM * spread + (1.0 - MOMENTUM) * best.std(axis=0), LEAST)
@@ -130,4 +132,4 @@ def plan(
         shifted = jnp.concatenate([elites[:, 1:], elites[:, -1:]], axis=1)
         return found[-1, 0], Warm(jnp.concatenate([mean[1:], mean[-1:]]), shifted)
 
-    return jax.vmap(single)(now, goal, warm, keys, stir)
+    return jax.vmap(single)(now, goal, warm, keys, aim)

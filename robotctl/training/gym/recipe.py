@@ -20,7 +20,7 @@ class Amount:
     @property
     def play(self) -> int:
         """Transitions of round 0."""
-        return int(0.3 * self.transitions) if self.rounds else self.transitions
+        return int(0.2 * self.transitions) if self.rounds else self.transitions
 
     @property
     def each(self) -> int:

@@ -63,6 +63,11 @@ class Layout:
         return self.goal.width if self.goal is not None else 0
 
     @property
+    def angles(self) -> np.ndarray:
+        """Which coordinates of the state are cosines or sines, (states,) of bool."""
+        return np.concatenate([np.arange(part.width) >= part.size - sum(part.angle) for part in self.parts])
+
+    @property
     def achieved(self) -> slice:
         """Where the achieved goal stands in the state."""
         start = 0

@@ -1,9 +1,9 @@
 """The whole of `robotctl train gym:ENV_ID` on one page: play, then rounds of fit and plan, then evaluate and save.
 
 Round 0 plays with coloured noise. Every later round fits the model on all transitions so far and plans with it: half
-of its episodes for the task (they are the learning curve), a quarter with noise, a quarter to move what is achieved
-(without goals: for the task). A round's transitions are one Parquet file, its model one safetensors file; `--resume`
-goes on after the last one.
+of its episodes for the task (they are the learning curve), a quarter with noise, a quarter to be where things begin to
+move; the first two rounds are mostly of the last kind. A round's transitions are one Parquet file, its model one
+safetensors file; `--resume` goes on after the last one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from robotctl.training.gym import collect, data, environments, report
 from robotctl.training.gym.collect import LANES, Episode, Play, Policy, RandomActions
 from robotctl.training.gym.data import Transitions
 from robotctl.training.gym.learned import Learned, improved, load, notes_of
-from robotctl.training.gym.planner import GREEDY, NOISY, STIRRING, Planner
+from robotctl.training.gym.planner import EXPLORING, GREEDY, NOISY, Planner
 from robotctl.training.gym.recipe import Recipe
 from robotctl.training.gym.spaces import Layout, layout_of
 from robotctl.world_model import storage
 
 Progress = Callable[[str, float], None]
+EARLY = 2  # rounds that mostly explore
 EVALUATION = 500  # added to the seed of what is evaluated: never the tasks of a round
 
 
@@ -101,7 +102,7 @@ class _Run:
         path = _round_file(self.folder, number)
         if not path.exists():
             episodes = self._episodes(number)
-            greedy = [e for e in episodes if number and manner(e.number) == GREEDY]
+            greedy = [e for e in episodes if number and manner(number, e.number) == GREEDY]
             data.write(path, collect.transitions_of(episodes), report.scores(greedy) if greedy else {})
         transitions, notes = data.read(path)
         if number:
@@ -116,7 +117,9 @@ class _Run:
         policy: Policy = Play(seed, layout.actions)
         if number:
             assert self.learned is not None  # every round is fitted before it plans
-            policy = Planner(self.learned.model, self.learned.terminal, layout, seed, LANES, manner)
+            policy = Planner(
+                self.learned.model, self.learned.rest, layout, seed, LANES, lambda episode: manner(number, episode)
+            )
         return collect.episodes(
             self.recipe.environment, layout, policy, seed, lambda begun, steps: steps < wanted,
             progress=lambda done, steps: self.say(what, min(steps / wanted, 1.0)),
@@ -130,7 +133,7 @@ class _Run:
         seed, count = recipe.seed * 1000 + EVALUATION, recipe.amount.episodes
         policies: dict[str, Policy] = {
             "random": RandomActions(seed, layout.actions),
-            "learned": Planner(self.learned.model, self.learned.terminal, layout, seed, LANES),
+            "learned": Planner(self.learned.model, self.learned.rest, layout, seed, LANES),
         }
         runs = {name: self._attempts(name, policy, seed, count) for name, policy in policies.items()}
         self.clock["evaluate"] += time.perf_counter() - started
@@ -145,9 +148,10 @@ class _Run:
         )
 
 
-def manner(number: int) -> str:
-    """How the episode of a number is planned in a round: every other one for the task alone."""
-    return (GREEDY, STIRRING, GREEDY, NOISY)[number % 4]
+def manner(round_number: int, number: int) -> str:
+    """How the episode of a number is planned in a round."""
+    early = (GREEDY, EXPLORING, EXPLORING, EXPLORING)
+    return (early if round_number <= EARLY else (GREEDY, EXPLORING, GREEDY, NOISY))[number % 4]
 
 
 def layout_of_environment(environment: str) -> Layout:

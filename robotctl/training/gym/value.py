@@ -6,9 +6,6 @@ above one half makes V the return of the better of the continuations seen. With 
 what was achieved to the goal, and goals are relabelled with what was achieved later (Andrychowicz et al. 2017,
 "Hindsight experience replay", strategy "future") or elsewhere. Used as terminal value of a planner as in Lowrey et
 al. 2019 ("Plan online, learn offline", equation 3).
-
-With goals, a second return-to-go of the same kind is that of stirring: how far the achieved goal will move, wherever.
-It leads exploring episodes to where the robot can change what it is judged by, which random actions seldom find.
 """
 
 from __future__ import annotations
@@ -18,7 +15,21 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import robotctl.training.jax_fit  # noqa: F401  # sets what must be set before JAX starts
-from robotctl.training.gym.dynamics import BATCH, CHUNK, CLIP, WIDTH, Moment, Network, Scale, Table, apply, begin, draw
+from robotctl.training.gym.dynamics import (
+    BATCH,
+    CHUNK,
+    CLIP,
+    WIDTH,
+    Moment,
+    Network,
+    apply,
+    begin,
+    closeness,
+    closeups,
+    seen,
+)
+from robotctl.training.gym.spaces import Layout
+from robotctl.training.gym.table import Scale, Table, draw
 
 import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
@@ -30,7 +41,8 @@ PART = 0.2  # of a batch drawn by how unusual the change is
 HEADS = 2  # networks; their mean is used
 TARGET = 0.05  # of the networks that the target networks take over in a step
 RATE = 5e-4
-STIRRED = 3.0  # standard deviations: beyond, further is no better
+GUIDE = 0.05  # what one size of the relation astray costs in a step
+AT = 1.5  # sizes of the relation: within, things may move
 FUTURE, ELSEWHERE = 0.5, 0.25  # shares of goals relabelled; the rest keep their own
 
 
@@ -41,34 +53,52 @@ class Value(NamedTuple):
     target: Network
 
 
-def fresh(seed: int, states: int, goals: int) -> Value:
+def fresh(seed: int, layout: Layout) -> Value:
     """Random weights."""
-    network = begin(seed, (2 * states + 2 * goals, WIDTH, WIDTH, 1), HEADS)
+    inputs = 2 * layout.states + 2 * layout.goals + seen(layout) + (3 if layout.goals else 0)
+    network = begin(seed, (inputs, WIDTH, WIDTH, 1), HEADS)
     return Value(network, network)
 
 
 def value(network: Network, scale: Scale, achieved: slice, now: Moment, goal: jax.Array) -> jax.Array:
     """Mean return-to-go of the heads in units of `stage`, moments (n, ...), goal (n, goals) -> (n,)."""
-    parts = [(now.state - scale.mean) / scale.spread, now.change / scale.change]
+    parts = [(now.state - scale.mean) / scale.spread, now.change / scale.change, closeups(scale, now.state)]
     if goal.shape[-1]:
         here = now.state[..., achieved]
         parts += [(goal - scale.mean[achieved]) / scale.spread[achieved], (goal - here) / scale.distance]
+        parts.append(_toward(scale, now.state, goal - here))
     x = jnp.clip(jnp.concatenate(parts, axis=-1), -CLIP, CLIP)
     heads = jax.vmap(lambda layers: apply(layers, x)[..., 0])(network)
     return jnp.mean(heads, axis=0) / (1.0 - GAMMA)
 
 
+def _toward(scale: Scale, state: jax.Array, way: jax.Array) -> jax.Array:
+    """The relation seen in the direction of the goal (..., 3): along it, across it, and how far the goal is."""
+    far = jnp.linalg.norm(way + 1e-9, axis=-1, keepdims=True)
+    near = (state @ scale.near.T) / jnp.max(scale.near_size)
+    along = jnp.sum(near * way / far, axis=-1, keepdims=True)
+    across = jnp.linalg.norm(near - along * way / far + 1e-9, axis=-1, keepdims=True)
+    return jnp.concatenate([along, across, far / scale.distance], axis=-1)
+
+
 def stage(scale: Scale, achieved: slice, then: Moment, goal: jax.Array, reward: jax.Array) -> jax.Array:
-    """What a step is worth, (n,): minus the distance to the goal by its mean, or the reward by its spread."""
+    """What a step is worth, (n,): minus the distance to the goal by its mean, or the reward by its spread; and less
+    where the relation is astray."""
+    guide = GUIDE * astray(scale, achieved, then, goal)
     if goal.shape[-1]:
-        return -jnp.linalg.norm(then.state[..., achieved] - goal + 1e-9, axis=-1) / scale.distance
-    return reward / scale.reward_spread
+        return -jnp.linalg.norm(then.state[..., achieved] - goal + 1e-9, axis=-1) / scale.distance - guide
+    return reward / scale.reward_spread - guide
 
 
-def stirred(scale: Scale, achieved: slice, then: Moment) -> jax.Array:
-    """How far the achieved goal has moved in a step, (n,), in standard deviations, at most STIRRED."""
-    moved = then.change[..., achieved] / scale.change[achieved]
-    return jnp.minimum(jnp.sqrt(jnp.mean(moved**2, axis=-1)), STIRRED)
+def astray(scale: Scale, achieved: slice, then: Moment, goal: jax.Array) -> jax.Array:
+    """How far the relation is from where things are when they move toward the goal, (n,), in sizes; without goals,
+    from where they move at all. Zero without a relation."""
+    near = closeness(scale, then.state)
+    if not goal.shape[-1]:
+        return jnp.maximum(jnp.linalg.norm(near + 1e-9, axis=-1) - AT, 0.0)
+    way = goal - then.state[..., achieved]
+    unit = way / jnp.linalg.norm(way + 1e-9, axis=-1, keepdims=True)
+    return jnp.linalg.norm(near - unit @ scale.side.T + 1e-9, axis=-1)
 
 
 def fit(
@@ -76,19 +106,18 @@ def fit(
     scale: Scale,
     achieved: slice,
     table: Table,
-    stir: bool,
     seed: int,
     steps: int,
     progress: Callable[[float], None] | None = None,
 ) -> Value:
-    """Goes on from `value` for `steps` steps of Adam. stir: the return is that of moving the achieved goal."""
+    """Goes on from `value` for `steps` steps of Adam."""
     optimizer = _optimizer(steps)
     state = optimizer.init(value.network)
     chunks = max(steps // CHUNK, 1)
     span = (achieved.start, achieved.stop)
     for i in range(chunks):
         key = jax.random.fold_in(jax.random.key(seed), i)
-        value, state = _chunk(value, state, key, scale, table, span, stir, steps)
+        value, state = _chunk(value, state, key, scale, table, span, steps)
         if progress is not None:
             progress((i + 1) / chunks)
     return value
@@ -112,9 +141,9 @@ def relabel(key: jax.Array, table: Table, rows: jax.Array, achieved: slice) -> j
     return jnp.where(chosen < FUTURE, future, jnp.where(chosen < FUTURE + ELSEWHERE, elsewhere, own))
 
 
-@partial(jax.jit, static_argnames=("span", "stir", "steps"))
+@partial(jax.jit, static_argnames=("span", "steps"))
 def _chunk(
-    start: Value, state: Any, key: jax.Array, scale: Scale, table: Table, span: tuple[int, int], stir: bool, steps: int
+    start: Value, state: Any, key: jax.Array, scale: Scale, table: Table, span: tuple[int, int], steps: int
 ) -> Any:
     optimizer = _optimizer(steps)
     achieved = slice(*span)
@@ -123,12 +152,12 @@ def _chunk(
         both, state = carry
         which, goals = jax.random.split(key)
         rows = draw(which, table, BATCH, rare=PART)
-        goal = table.goal[rows, :0] if stir else table.goal[rows]
+        goal = table.goal[rows]
         if goal.shape[1]:
             goal = relabel(goals, table, rows, achieved)
         now = Moment(table.state[rows], table.change[rows], table.before[rows])
         then = Moment(table.next_state[rows], table.next_state[rows] - table.state[rows], table.action[rows])
-        worth = stirred(scale, achieved, then) if stir else stage(scale, achieved, then, goal, table.reward[rows])
+        worth = stage(scale, achieved, then, goal, table.reward[rows])
         # An episode that ends at its goal is no end of the world: only without goals does an end cut the return.
         goes_on = 1.0 if table.goal.shape[1] else 1.0 - table.terminated[rows]
         aim = worth + GAMMA * goes_on * value(both.target, scale, achieved, then, goal)
