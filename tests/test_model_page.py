@@ -296,3 +296,8 @@ def test_the_command_refuses_a_page_before_it_evaluates(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["train", "evaluate", str(tmp_path), "--page", "model.txt"])
     assert result.exit_code == 2
     assert "ends in .html" in result.output
+
+
+def test_the_page_in_the_documents_is_of_the_packaged_model() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "packaged-model.html").read_text()
+    assert json.loads(card_path(DEFAULT).read_text())["sha256"] in page

@@ -252,7 +252,7 @@ def test_curiosity_prefers_what_touches() -> None:
     pushes = [random_push(kind, rng) for _ in range(40)]
     spread = disagreement(model, kind, pushes)
     missing = spread < 1e-9
-    assert 0.3 < missing.mean() < 0.98  # most random pushes teach nothing
+    assert 0.3 < missing.mean() < 0.95  # most random pushes teach nothing
     chosen = [disagreement(model, kind, [curious_push(model, kind, rng)])[0] for _ in range(5)]
     assert np.mean(chosen) > 2.0 * spread.mean()
 
