@@ -22,14 +22,7 @@ from robotctl.training.merge import _normalised, merge, merged_skills, open_part
 from robotctl.training.recipe import claim_folder
 from robotctl.training.tables import save_table
 from robotctl.world_model import composite, storage
-from robotctl.world_model.contact import (
-    INPUTS,
-    OUTPUTS,
-    QUASI_STATIC,
-    STEPS,
-    UNSEEN,
-    ContactModel,
-)
+from robotctl.world_model.contact import INPUTS, OUTPUTS, QUASI_STATIC, STEPS, UNSEEN, ContactModel
 from robotctl.world_model.ensemble import Ensemble
 from robotctl.world_model.skill_outcome import SkillModel, SkillOutcomeModel
 

@@ -144,18 +144,18 @@ def test_kinematics_agree_with_the_engine():
     names = {"base": "base", "hand": "panda_hand", "left_finger": "panda_leftfinger"}
     with BulletSimulator(scene) as simulator:
         simulator.reset(0)
-        client = {"physicsClientId": simulator._client}
-        link_of = {name: link for link, name in simulator._links.items()}
+        client = {"physicsClientId": simulator._world.client}
+        link_of = {name: link for link, name in simulator._world.links.items()}
         for _ in range(5):
             q, opening = np.clip(rng.uniform(-2, 2, 10), machine.LOW, machine.HIGH), rng.uniform(0, 0.08)
-            for joint, value in zip(simulator._joints, q, strict=True):
-                engine.resetJointState(simulator._robot, joint, value, **client)
-            for joint in simulator._fingers:
-                engine.resetJointState(simulator._robot, joint, opening / 2, **client)
+            for joint, value in zip(simulator._world.joints, q, strict=True):
+                engine.resetJointState(simulator._world.robot, joint, value, **client)
+            for joint in simulator._world.fingers:
+                engine.resetJointState(simulator._world.robot, joint, opening / 2, **client)
             pose = machine.poses(q[None], np.array([opening]))[0]
             for body, name in enumerate(machine.BODIES):
                 link = link_of[names.get(name, f"panda_{name.replace('_', '')}")]
-                state = engine.getLinkState(simulator._robot, link, computeForwardKinematics=1, **client)
+                state = engine.getLinkState(simulator._world.robot, link, computeForwardKinematics=1, **client)
                 rotation = np.array(engine.getMatrixFromQuaternion(state[5])).reshape(3, 3)
                 assert np.abs(rotation - pose[body, :, :3]).max() < 2e-6, name
                 assert np.abs(np.array(state[4]) - pose[body, :, 3]).max() < 2e-6, name

@@ -28,20 +28,10 @@ from robotctl.training.fit_contact import (
 from robotctl.training.fit_skills import fit_skill
 from robotctl.training.push_attempts import attempts_of
 from robotctl.training.push_data import PushTrace, aimed_push, random_push, try_push
-from robotctl.world_model.contact import (
-    FINGERS,
-    INPUTS,
-    OUTPUTS,
-    QUASI_STATIC,
-    STEPS,
-    UNSEEN,
-    ContactModel,
-    Push,
-    Pushed,
-    Shapes,
-    touch,
-)
+from robotctl.world_model.contact import INPUTS, OUTPUTS, QUASI_STATIC, STEPS, UNSEEN, ContactModel
 from robotctl.world_model.ensemble import Ensemble
+from robotctl.world_model.push import Push
+from robotctl.world_model.quasi_static import FINGERS, Pushed, Shapes, touch
 
 KITCHEN = load_scene("kitchen")
 KINDS = [kind.name for kind in pushable(KITCHEN)]

@@ -64,17 +64,18 @@ def test_objects_rest_where_the_scene_puts_them(simulator: BulletSimulator) -> N
 
 def test_the_robots_links_are_where_its_kinematics_say(simulator: BulletSimulator) -> None:
     simulator.reset(0)
-    link_of = {name: link for link, name in simulator._links.items()}
+    world = simulator._world
+    link_of = {name: link for link, name in world.links.items()}
     names = ["base", *(f"panda_link{k}" for k in range(1, 8)), "panda_hand"]
     generator = np.random.default_rng(0)
     for _ in range(5):
         q = generator.uniform(np.maximum(Q_MIN, -2), np.minimum(Q_MAX, 2))
-        for joint, value in zip(simulator._joints, q, strict=True):
-            p.resetJointState(simulator._robot, joint, value, physicsClientId=simulator._client)
+        for joint, value in zip(world.joints, q, strict=True):
+            p.resetJointState(world.robot, joint, value, physicsClientId=world.client)
         rotation, origin = forward(q)
         for k, name in enumerate(names):
             state = p.getLinkState(
-                simulator._robot, link_of[name], computeForwardKinematics=True, physicsClientId=simulator._client
+                world.robot, link_of[name], computeForwardKinematics=True, physicsClientId=world.client
             )
             np.testing.assert_allclose(state[4], origin[k], atol=1e-6)
             np.testing.assert_allclose(matrix_from_quaternion(np.array(state[5])), rotation[k], atol=1e-6)
@@ -114,8 +115,8 @@ def test_spheres_cover_their_object_and_not_much_more(name: str) -> None:
 
 def test_the_cups_inertia_is_that_of_a_thin_pot(simulator: BulletSimulator) -> None:
     """Against the textbook: a wall (shell of radius r, height h) and a disc, of even thickness and material."""
-    body = simulator._objects[[item.kind for item in KITCHEN.items].index("cup")].id
-    info = p.getDynamicsInfo(body, -1, physicsClientId=simulator._client)
+    body = simulator._world.objects[[item.kind for item in KITCHEN.items].index("cup")].id
+    info = p.getDynamicsInfo(body, -1, physicsClientId=simulator._world.client)
     r, h, wall, bottom = 0.038, 0.092, 0.004, 0.006
     wall_volume, disc_volume = 2 * np.pi * r * wall * h, np.pi * r**2 * bottom
     density = 0.2 / (wall_volume + disc_volume)

@@ -13,7 +13,8 @@ from robotctl.skills.place import Spot
 from robotctl.skills.pushing import PlannedPush, features, plan_push
 from robotctl.skills.skill import Outcome, Phase, Story
 from robotctl.state import ObjectState, State
-from robotctl.world_model.contact import TIP_BEYOND, Pushed, hand_down
+from robotctl.world_model.push import hand_down
+from robotctl.world_model.quasi_static import TIP_BEYOND, Pushed
 
 ABOVE = 0.12  # the hand comes down to the start of the push from this height [m]
 BACK = 0.03  # then it leaves the way it came, this far before it rises [m]

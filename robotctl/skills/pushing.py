@@ -17,7 +17,8 @@ from robotctl.geometry import matrix_from_quaternion, rotation_z
 from robotctl.scene import ObjectKind, Place
 from robotctl.silhouette import signed_distance
 from robotctl.state import ObjectState
-from robotctl.world_model.contact import OUTLINE, Push, Pushed, Shapes, turn
+from robotctl.world_model.push import Push, turn
+from robotctl.world_model.quasi_static import OUTLINE, Pushed, Shapes
 
 ROUNDS = 4
 SAMPLES = 96

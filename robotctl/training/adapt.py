@@ -40,17 +40,8 @@ from robotctl.training.target import household, open_target
 from robotctl.training.train import versions
 from robotctl.training.units import PUSHES, SIZE, Unit
 from robotctl.world_model import composite
-from robotctl.world_model.contact import (
-    COVERAGE,
-    INPUTS,
-    OUTPUTS,
-    STEPS,
-    UNCALIBRATED,
-    UNSEEN,
-    ContactModel,
-    Pushed,
-    Shapes,
-)
+from robotctl.world_model.contact import COVERAGE, INPUTS, OUTPUTS, STEPS, UNCALIBRATED, UNSEEN, ContactModel
+from robotctl.world_model.quasi_static import Pushed, Shapes
 
 MANIFEST = "adapt.json"
 FIT, CALIBRATE, TEST, KNOWN = "fit", "calibrate", "test", "known"

@@ -14,7 +14,9 @@ import numpy as np
 from robotctl.scene import ObjectKind, Scene
 from robotctl.training.push_data import PushTrace, aimed_push, random_push, try_push
 from robotctl.world_model import storage
-from robotctl.world_model.contact import QUASI_STATIC, ContactModel, Push, Pushed, Shapes
+from robotctl.world_model.contact import QUASI_STATIC, ContactModel
+from robotctl.world_model.push import Push
+from robotctl.world_model.quasi_static import Pushed, Shapes
 
 CANDIDATES = 32  # pushes imagined for one that is tried
 LATE = 0.028  # the hand trails its reference by about this [s]

@@ -13,19 +13,9 @@ from robotctl.scene import ObjectKind
 from robotctl.silhouette import Silhouette
 from robotctl.training.push_data import PushTrace
 from robotctl.world_model.calibration import conformal_quantile
-from robotctl.world_model.contact import (
-    COVERAGE,
-    INPUTS,
-    OUTPUTS,
-    QUASI_STATIC,
-    STEP,
-    STEPS,
-    UNSEEN,
-    ContactModel,
-    Pushed,
-    Shapes,
-    advance,
-)
+from robotctl.world_model.contact import COVERAGE, INPUTS, OUTPUTS, QUASI_STATIC, STEPS, UNSEEN, ContactModel, advance
+from robotctl.world_model.push import STEP
+from robotctl.world_model.quasi_static import Pushed, Shapes
 
 HORIZON = 20  # steps of the rollouts in the loss: 2 s
 LENGTH = 50  # rows that every trace is brought to; after its end everything rests

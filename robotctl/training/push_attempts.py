@@ -10,7 +10,8 @@ from robotctl.scene import ObjectKind
 from robotctl.skills.push import SEEN
 from robotctl.skills.pushing import features
 from robotctl.training.push_data import PushTrace
-from robotctl.world_model.contact import ContactModel, Pushed, Shapes
+from robotctl.world_model.contact import ContactModel
+from robotctl.world_model.quasi_static import Pushed, Shapes
 from robotctl.world_model.skill_outcome import SkillAttempt
 
 

@@ -13,7 +13,8 @@ from robotctl.scene import Box, Furniture, Item, ObjectKind, Scene
 from robotctl.silhouette import signed_distance
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.state import TICK
-from robotctl.world_model.contact import OUTLINE, REST, STEP, TIP_BEYOND, Push, Pushed, hand_down, turn
+from robotctl.world_model.push import REST, STEP, Push, hand_down, turn
+from robotctl.world_model.quasi_static import OUTLINE, TIP_BEYOND, Pushed
 
 TABLE = Box("slab", np.array([0.0, 0.0, 0.73]), np.array([0.30, 0.30, 0.02]), 0.0, (0.5, 0.4, 0.3, 1.0))
 TOP = 0.75  # height of the slab's surface [m]
