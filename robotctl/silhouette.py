@@ -38,6 +38,7 @@ class Silhouette:
     feet: np.ndarray  # (FEET, 2) points that it stands on [m]; padded with the centre
     load: np.ndarray  # (FEET,) share of the weight on each of them at rest; padded with 0
     support: float  # their mean distance from the centre of mass, by load [m]
+    gyration: float  # radius of gyration about the upright axis, longer by how easily the foot swings [m]
 
 
 @lru_cache(maxsize=64)
@@ -55,7 +56,20 @@ def silhouette(urdf: Path, above: float = 0.0) -> Silhouette:
     corners = np.concatenate(shapes)
     feet, load = _stands_on(corners[corners[:, 2] < corners[:, 2].min() + FOOT, :2], center)
     support = float(load @ np.linalg.norm(feet - center, axis=1))
-    return Silhouette(polygon, _sharp(met), distance, center, float(corners[:, 2].max()), feet, load, support)
+    top, gyration = float(corners[:, 2].max()), _gyration(link)
+    return Silhouette(polygon, _sharp(met), distance, center, top, feet, load, support, gyration)
+
+
+def _gyration(link: ElementTree.Element) -> float:
+    """Distance at which a horizontal force at the foot moves it twice as far as one that does not turn the object [m].
+
+    A force at the foot moves it by 1/m + h^2/I_xx where it tilts the object, and by r^2/I_zz more where it turns it.
+    """
+    mass = float(link.find("inertial/mass").attrib["value"])  # type: ignore[union-attr]
+    inertia = link.find("inertial/inertia").attrib  # type: ignore[union-attr]
+    height = _numbers(link.find("inertial/origin"), "xyz")[2]
+    tilting = 0.5 * (float(inertia["ixx"]) + float(inertia["iyy"]))
+    return float(np.sqrt(float(inertia["izz"]) * (1.0 / mass + height**2 / tilting)))
 
 
 def _stands_on(lowest: np.ndarray, center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

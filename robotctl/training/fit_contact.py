@@ -17,6 +17,7 @@ from robotctl.world_model.contact import COVERAGE, INPUTS, OUTPUTS, QUASI_STATIC
 from robotctl.world_model.push import STEP
 from robotctl.world_model.quasi_static import Pushed, Shapes
 
+UNEVEN = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # what the friction of the table is tried to be like
 HORIZON = 20  # steps of the rollouts in the loss: 2 s
 LENGTH = 50  # rows that every trace is brought to; after its end everything rests
 WIDTH, DEPTH, MEMBERS = 64, 2, 4
@@ -94,6 +95,7 @@ def fit_contact(
 
     from robotctl.training.jax_fit import fit_objective
 
+    uneven = start.uneven if start else how_uneven(train)
     trace, first = windows(train)
     rows = first[:, None] + np.arange(HORIZON + 1)
     rows = np.minimum(rows, LENGTH - 1)
@@ -113,7 +115,7 @@ def fit_contact(
 
         def step(carry: Any, hands: Any) -> Any:
             pose, moved, now = carry
-            pose, moved = advance(network, scale, shapes, which, pose, moved, now, hands, jax.lax.stop_gradient)
+            pose, moved = advance(network, scale, uneven, shapes, which, pose, moved, now, hands, jax.lax.stop_gradient)
             return (pose, moved, hands), pose
 
         _, path = jax.lax.scan(step, (thing[:, 0], before, hand[:, 0]), jnp.swapaxes(hand[:, 1:], 0, 1))
@@ -125,7 +127,21 @@ def fit_contact(
         seed, (train.which[trace], hand, thing, before), objective, (INPUTS, OUTPUTS, WIDTH, DEPTH), MEMBERS, steps,
         BATCH, RATE, DECAY, start.network if start else None, progress,
     )  # fmt: skip
-    return ContactModel(SCALE, network)
+    return ContactModel(SCALE, network, uneven=uneven)
+
+
+def how_uneven(pushes: Pushes) -> float:
+    """How much the table's friction depends on the direction: with that, statics foresee the pushes best."""
+    if not len(pushes):
+        return QUASI_STATIC.uneven
+    rows = np.minimum(np.arange(HORIZON + 1), LENGTH - 1)
+    true = pushes.thing[:, rows, :2]
+
+    def error(uneven: float) -> float:
+        path = rolled_out(replace(QUASI_STATIC, uneven=uneven), pushes, HORIZON)
+        return float(np.linalg.norm(path[..., :2] - true, axis=-1).mean())
+
+    return min(UNEVEN, key=error)
 
 
 def rolled_out(model: ContactModel, pushes: Pushes, steps: int, seen: bool = False) -> np.ndarray:

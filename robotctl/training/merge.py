@@ -112,10 +112,14 @@ def merged_contact(parts: Sequence[Part], weights: Sequence[float]) -> ContactMo
     for part in parts[1:]:
         if not np.array_equal(part.contact.scale, models[0].scale):
             raise InvalidFileError(f"{part.path}: its contact outputs are scaled otherwise than {parts[0].path}'s")
+        if part.contact.uneven != models[0].uneven:
+            raise InvalidFileError(
+                f"{part.path}: it takes the table's friction to be another than {parts[0].path} does"
+            )
     kinds = sorted({kind for model in models for kind in model.bound})
     bound = {kind: np.max([model.error(kind, STEPS) for model in models], axis=0) for kind in kinds}
     networks = [model.network for model in models if model.network is not None]
-    return ContactModel(models[0].scale, averaged_network(networks, weights) if networks else None, bound)
+    return replace(models[0], network=averaged_network(networks, weights) if networks else None, bound=bound)
 
 
 def _kin(parts: Sequence[Part]) -> bool:

@@ -43,6 +43,7 @@ class Pushed:
     tip: float  # height of the finger tips above the table [m]
     grip: float  # Coulomb coefficient between the fingers and the object
     lean: float  # how far ahead of the centre of mass the table carries it while it is pushed [m]
+    gyration: float  # how far from the centre of mass a foot gives way twice as easily, the object turning [m]
 
     @classmethod
     def of(cls, kind: ObjectKind) -> Pushed:
@@ -53,7 +54,7 @@ class Pushed:
         # The push at this height and the friction at the foot tilt it forward; the table's pressure answers.
         height = 0.5 * (shape.top + tip + (TIP_LENGTH if tall else 0.0))
         lean = min(TABLE_FRICTION * kind.friction * height, LEAN * shape.support)
-        return cls(shape, np.array(half), tip, FINGER_FRICTION * kind.friction, lean)
+        return cls(shape, np.array(half), tip, FINGER_FRICTION * kind.friction, lean, shape.gyration)
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Shapes:
     half: Any  # (K, 2)
     grip: Any  # (K,) Coulomb coefficient between the fingers and the object
     lean: Any  # (K,) how far ahead of the centre of mass the table carries it while it is pushed [m]
+    gyration: Any  # (K,) how far from the centre of mass a foot gives way twice as easily [m]
 
     @classmethod
     def of(cls, kinds: Sequence[Pushed]) -> Shapes:
@@ -85,6 +87,7 @@ class Shapes:
             np.array([k.half for k in kinds]),
             np.array([k.grip for k in kinds]),
             np.array([k.lean for k in kinds]),
+            np.array([k.gyration for k in kinds]),
         )
 
 
@@ -157,40 +160,80 @@ def _rectangle(point: Any, half: Any) -> tuple[Any, Any]:
     return xp.where(out, far, inside), gradient
 
 
-def quasi_static(shapes: Shapes, which: Any, met: Touch, stroke: Any) -> Any:
+def quasi_static(shapes: Shapes, which: Any, met: Touch, stroke: Any, heading: Any, uneven: float = 0.0) -> Any:
     """Motion of the centre of mass and turn (n, 3) that make way for a hand that goes `stroke` (n, 2), in its frame.
 
-    Ellipsoidal limit surface (Goyal, Ruina, Papadopoulos 1991): the twist (v, w) is parallel to (f, r x f / c^2). While
-    the contact sticks it moves with the hand (Lynch and Mason 1996, eq. 5-7); where that would need a force outside
-    the friction cone, the force lies on the cone's edge and only the normal speeds agree. The limit surface is that
-    about the centre of the table's pressure, which the moment of the push moves ahead of the centre of mass.
+    Quadratic limit surface: the push's wrench is A times the twist, A the friction of the feet, each in proportion to
+    its speed; on a ring of feet this is the ellipsoid of Goyal, Ruina and Papadopoulos (1991), A = diag(1, 1, c^2).
+    While the contact sticks it moves with the hand (Lynch and Mason 1996, eq. 5-7); where that would need a force
+    outside the friction cone, the force lies on the cone's edge and only the normal speeds agree. The feet are about
+    the centre of the table's pressure, which the moment of the push moves ahead of the centre of mass.
+
+    heading: (n,) of the hand [rad]. uneven: 0 where friction is the same in all directions. Otherwise a foot resists
+    less along that of the world's axes x and y along which it gives way more easily, by the object's turning: the
+    friction of contact solvers that treat the two axes one after the other, and have not converged.
     """
     xp = namespace(met.depth)
     into, side = -met.normal, xp.stack([met.normal[:, 1], -met.normal[:, 0]], axis=1)
     forward = xp.maximum(xp.sum(stroke * into, axis=1), 1e-6)
     share = xp.minimum(met.depth / forward, 1.0)  # of the stroke, spent in contact
-    wanted = into * met.depth[:, None] + side * (xp.sum(stroke * side, axis=1) * share)[:, None]
+    across = xp.sum(stroke * side, axis=1) * share
     center = into * shapes.lean[which][:, None]  # of the table's pressure, from the centre of mass
-    c2 = (shapes.support[which] ** 2)[:, None]
-    moved, turned = _make_room(shapes.grip[which], met.lever - center, c2, into, side, met.depth, wanted)
-    motion = moved + turned * xp.stack([center[:, 1], -center[:, 0]], axis=1)
-    return xp.where((met.depth > 0.0)[:, None], xp.concatenate([motion, turned], axis=1), 0.0)
+    wanted = into * met.depth[:, None] + side * across[:, None]
+    give = _inverse(_friction(shapes, which, met.feet, wanted, heading, uneven))
+    along, beside = (_at(met.lever - center, way) for way in (into, side))  # (n, 3)
+    gives = [xp.sum(give * w[:, None], axis=-1) for w in (along, beside)]  # twists of unit forces
+    nn, ns, ss = (xp.sum(a * b, axis=1) for a, b in ((along, gives[0]), (along, gives[1]), (beside, gives[1])))
+    force, friction = ss * met.depth - ns * across, nn * across - ns * met.depth  # times a determinant > 0
+    limit = shapes.grip[which]
+    slips = xp.abs(friction) > limit * force
+    edge = xp.sign(friction) * limit
+    force = xp.where(slips, met.depth / xp.maximum(nn + edge * ns, 0.3), force / (nn * ss - ns * ns))
+    friction = xp.where(slips, edge * force, friction / (nn * ss - ns * ns))
+    twist = force[:, None] * gives[0] + friction[:, None] * gives[1]  # of the centre of pressure
+    motion = twist + twist[:, 2:] * xp.stack([center[:, 1], -center[:, 0], 0.0 * center[:, 0]], axis=1)
+    return xp.where((met.depth > 0.0)[:, None], motion, 0.0)
 
 
-def _make_room(limit: Any, lever: Any, c2: Any, into: Any, side: Any, depth: Any, wanted: Any) -> tuple[Any, Any]:
-    """Motion of the centre of pressure (n, 2) and turn (n, 1) under a push at `lever` (n, 2) from there."""
-    xp = namespace(depth)
-    across = xp.stack([-lever[:, 1], lever[:, 0]], axis=1)  # z x lever
-    sticks = wanted - across * (
-        xp.sum(across * wanted, axis=1, keepdims=True) / (c2 + xp.sum(across**2, 1, keepdims=True))
-    )
-    normal_force, friction = xp.sum(sticks * into, axis=1), xp.sum(sticks * side, axis=1)
-    edge = into + side * (xp.sign(friction) * limit)[:, None]
-    spin = xp.sum(across * edge, axis=1, keepdims=True)
-    gain = xp.sum(edge * into, axis=1, keepdims=True) + spin * xp.sum(across * into, axis=1, keepdims=True) / c2
-    slips = edge * (depth[:, None] / xp.maximum(gain, 0.3))
-    motion = xp.where((xp.abs(friction) <= limit * normal_force)[:, None], sticks, slips)
-    return motion, xp.sum(across * motion, axis=1, keepdims=True) / c2
+def _at(lever: Any, direction: Any) -> Any:
+    """Wrenches (n, 3) of unit forces in directions (n, 2) at levers (n, 2)."""
+    xp = namespace(lever)
+    moment = lever[:, 0] * direction[:, 1] - lever[:, 1] * direction[:, 0]
+    return xp.concatenate([direction, moment[:, None]], axis=1)
+
+
+def _friction(shapes: Shapes, which: Any, feet: Any, going: Any, heading: Any, uneven: float) -> Any:
+    """Wrenches of friction per twist (n, 6): the upper triangle of symmetric matrices, row by row.
+
+    Every foot resists by its load if it goes `going` (n, 2), in whichever direction.
+    """
+    xp = namespace(feet)
+    c, s = xp.cos(heading)[:, None], xp.sin(heading)[:, None]
+    axes = ((c, -s), (s, c))  # the world's, seen from the hand
+    arms = [feet[..., 0] * y - feet[..., 1] * x for x, y in axes]
+    shares = [1.0 / (1.0 + uneven * (arm / shapes.gyration[which][:, None]) ** 2) for arm in arms]
+    speeds = [going[:, :1] * x + going[:, 1:] * y for x, y in axes]
+    speed = xp.sqrt(xp.sum(going**2, axis=1, keepdims=True) + 1e-18)
+    pull = xp.sqrt(sum((share * v) ** 2 for share, v in zip(shares, speeds, strict=True)) + 1e-18)
+    load = shapes.load[which] * speed / pull
+    rows = []
+    for (x, y), arm, share in zip(axes, arms, shares, strict=True):
+        weight = load * share
+        whole, first = xp.sum(weight, axis=1), xp.sum(weight * arm, axis=1)
+        second = xp.sum(weight * arm**2, axis=1)
+        x, y = x[:, 0], y[:, 0]
+        rows.append([whole * x * x, whole * x * y, first * x, whole * y * y, first * y, second])
+    return xp.stack([a + b for a, b in zip(*rows, strict=True)], axis=1)
+
+
+def _inverse(upper: Any) -> Any:
+    """Inverses (n, 3, 3) of symmetric matrices given by their upper triangles (n, 6), row by row."""
+    xp = namespace(upper)
+    a, b, c, d, e, f = (upper[:, i] for i in range(6))
+    p, q, r = d * f - e * e, c * e - b * f, b * e - c * d
+    rows = [[p, q, r], [q, a * f - c * c, b * c - a * e], [r, b * c - a * e, a * d - b * b]]
+    scale = 1.0 / (a * p + b * q + c * r)
+    return xp.stack([xp.stack([scale * value for value in row], axis=1) for row in rows], axis=1)
 
 
 def moved_by(shapes: Shapes, which: Any, thing: Any, change: Any) -> Any:
@@ -200,10 +243,10 @@ def moved_by(shapes: Shapes, which: Any, thing: Any, change: Any) -> Any:
     return thing + xp.concatenate([change[:, :2] + lever - turn(change[:, 2], lever), change[:, 2:]], axis=1)
 
 
-def make_way(shapes: Shapes, which: Any, thing: Any, now: Any, then: Any) -> tuple[Any, Any]:
+def make_way(shapes: Shapes, which: Any, thing: Any, now: Any, then: Any, uneven: float = 0.0) -> tuple[Any, Touch]:
     """Where a quasi-static push from `now` to `then` (n, 3) leaves the objects (n, 3), and the last touch on the way.
 
-    Of that, `least` is the smallest on the whole way.
+    Of that, `least` is the smallest on the whole way. uneven: see `quasi_static`.
     """
     xp = namespace(thing)
     way = (then - now) / SUBSTEPS
@@ -213,6 +256,6 @@ def make_way(shapes: Shapes, which: Any, thing: Any, now: Any, then: Any) -> tup
         stroke = turn(-hand[:, 2], way[:, :2])
         met = touch(shapes, which, thing, hand, stroke)
         least.append(met.least)
-        motion = quasi_static(shapes, which, met, stroke)
+        motion = quasi_static(shapes, which, met, stroke, hand[:, 2], uneven)
         thing = moved_by(shapes, which, thing, xp.concatenate([turn(hand[:, 2], motion[:, :2]), motion[:, 2:]], axis=1))
     return thing, replace(met, least=xp.min(xp.stack(least), axis=0))
