@@ -288,6 +288,6 @@ def tcp_jacobian(q: np.ndarray) -> np.ndarray:
     jacobian = np.zeros((6, 10))
     jacobian[0, 0] = jacobian[1, 1] = 1.0
     axes = np.concatenate([[[0.0, 0.0, 1.0]], rotation[1:8, :, 2]])
-    jacobian[:3, 2:] = np.cross(axes, tip - origin[:8]).T
+    jacobian[:3, 2:] = cross(axes, tip - origin[:8]).T
     jacobian[3:, 2:] = axes.T
     return jacobian

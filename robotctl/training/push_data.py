@@ -8,7 +8,7 @@ import numpy as np
 
 from robotctl.geometry import matrix_from_quaternion
 from robotctl.perception import Estimator
-from robotctl.robot import Q_MAX, Q_MIN, tcp_jacobian, tcp_pose
+from robotctl.robot import Q_MAX, Q_MIN, cross, tcp_jacobian, tcp_pose
 from robotctl.scene import Box, Furniture, Item, ObjectKind, Scene
 from robotctl.silhouette import signed_distance
 from robotctl.simulation.bullet import BulletSimulator
@@ -26,6 +26,7 @@ SPEED = (0.06, 0.20)  # [m/s]
 AIM = 0.5  # an aimed push passes up to this far beside the middle [rad]
 SKEW = 0.35  # a push goes up to this far off the hand's own x axis [rad]
 EVERY = round(STEP / TICK)  # ticks in a step
+EXACT = 5e-5  # the arm's path is this near the push's [m, rad]
 TOPPLED = 0.95  # z component of an upright thing's own z axis, at least
 POSTURES = (np.array([0.0, 0.45, 0.0, -2.0, 0.0, 2.45, 0.785]), np.array([0.0, 0.1, 0.0, -2.4, 0.0, 2.5, 0.785]))
 
@@ -101,7 +102,7 @@ def _reach(q: np.ndarray, position: np.ndarray, rotation: np.ndarray) -> np.ndar
     q = q.copy()
     for _ in range(60):
         tip, hand = tcp_pose(q)
-        error = np.concatenate([position - tip, 0.5 * np.sum(np.cross(hand.T, rotation.T), axis=0)])
+        error = np.concatenate([position - tip, 0.5 * np.sum(cross(hand.T, rotation.T), axis=0)])
         if np.linalg.norm(error) < 1e-4 and np.trace(hand.T @ rotation) > 2.99:
             return q if np.all((q > Q_MIN + 0.05) & (q < Q_MAX - 0.05)) else None
         jacobian = tcp_jacobian(q)[:, 3:]
@@ -116,7 +117,9 @@ def _follow(q: np.ndarray, positions: np.ndarray, rotation: np.ndarray) -> np.nd
     for position in positions:
         for _ in range(3):
             tip, hand = tcp_pose(q)
-            error = np.concatenate([position - tip, 0.5 * np.sum(np.cross(hand.T, rotation.T), axis=0)])
+            error = np.concatenate([position - tip, 0.5 * np.sum(cross(hand.T, rotation.T), axis=0)])
+            if np.linalg.norm(error) < EXACT:
+                break
             jacobian = tcp_jacobian(q)[:, 3:]
             q = q.copy()
             q[3:] += jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-6 * np.eye(6), error)

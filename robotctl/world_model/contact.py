@@ -57,7 +57,8 @@ def advance(
     """One step: the objects' poses and displacements (n, 3) after the hands went from `now` to `then` (n, 3).
 
     start: (n, 3) poses. moved: (n, 3) what they did in the step before [m, m, rad]. network: (n, INPUTS) -> (n,
-    OUTPUTS). uneven: friction of the table, see `quasi_static`. hold: applied to what the geometry of contact is seen from; training stops gradients there.
+    OUTPUTS). uneven: the table's friction, see `quasi_static`. hold: applied to what the geometry of contact is seen
+    from; training stops gradients there.
     """
     thing, moved = hold(start), hold(moved)
     xp = namespace(thing)
