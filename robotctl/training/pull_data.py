@@ -13,20 +13,20 @@ from robotctl.scene import Furniture, Item, ObjectKind, Scene
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.skills.grasping import PRE_GRASP, GraspPose, grasp_poses
 from robotctl.skills.gripping import pull_features
-from robotctl.skills.place import RELEASE_OPENING
-from robotctl.skills.pull import CLOSE_TIME, EASE, LONGEST, MISSED, OPEN_TIME, RETREAT, SPEED, UPRIGHT
+from robotctl.skills.pick import CLOSE_TIME
+from robotctl.skills.place import OPEN_TIME, RETREAT
+from robotctl.skills.pull import EASE, LEVEL, LONGEST, MISSED, SPEED, UPRIGHT
 from robotctl.state import TICK, ObjectState
 from robotctl.training.push_data import AROUND, POSTURES, TABLE, TOP, follow, reach
 from robotctl.world_model.skill_outcome import SkillAttempt
 
 WAY = (0.04, LONGEST)  # of a pull [m]
 PACE = (0.5, 2.0)  # times the skill's speed
-LEVEL = 0.5  # share of pulls along one of the grasp's own directions, as a planner would choose most of them
+ALONG = 0.5  # share of pulls along one of the grasp's own directions, as a planner would choose most of them
 ERROR = 0.003  # of the hand at the grasp, standard deviation: of seeing and of moving [m]
 DESCENT = 0.2  # speed of the hand before it is at the grasp and after it let go [m/s]
 RAMP = 0.3  # a stretch begins and ends this gently [s]
 WAIT = 0.2  # the hand waits before and after each stretch [s]
-FELL = 0.02  # a thing this much higher or lower than before does not stand where it did [m]
 POSES = 12  # hands tried for reachability before a try is drawn anew
 APPROACH_TIME = 3.0  # what the skill takes to come to a grasp and to look in the end, beside what is tried here [s]
 
@@ -45,7 +45,7 @@ def random_pull(kind: ObjectKind, item: ObjectState, generator: np.random.Genera
     poses = list(grasp_poses(item, kind))
     pose = poses[int(generator.integers(len(poses)))]
     angle = generator.uniform(-np.pi, np.pi)
-    if generator.uniform() < LEVEL:
+    if generator.uniform() < ALONG:
         axis = pose.rotation[:, int(generator.integers(2))]
         angle = np.arctan2(axis[1], axis[0]) + (np.pi if generator.uniform() < 0.5 else 0.0)
         angle += generator.normal(scale=0.15)
@@ -76,7 +76,7 @@ def _arm_path(pull: Pull, off: np.ndarray, generator: np.random.Generator) -> tu
     before = at - PRE_GRASP * rotation[:, 2]
     there = at + np.array([*pull.way, EASE])
     away = there - RETREAT * rotation[:, 2]
-    wide = STROKE if pose.grasp.opening + RELEASE_OPENING > STROKE else pose.grasp.opening + RELEASE_OPENING
+    wide = STROKE
 
     def still(position: np.ndarray, seconds: float) -> np.ndarray:
         return np.repeat(position[None], round(seconds / TICK), axis=0)
@@ -110,11 +110,13 @@ def _arm_path(pull: Pull, off: np.ndarray, generator: np.random.Generator) -> tu
 
 def try_pull(scene: Scene, kind: ObjectKind, generator: np.random.Generator) -> SkillAttempt | None:
     """One pull in the simulator; None if no arm posture reaches it. The scene gives actuators and sensors."""
-    at = np.array([*generator.uniform(-0.06, 0.06, 2), TOP])
     yaw = float(generator.uniform(-np.pi, np.pi))
-    believed = ObjectState("thing", kind.name, kind.labels, at, quaternion_from_matrix(rotation_z(yaw)), 0.0)
+    believed = ObjectState("thing", kind.name, kind.labels, np.zeros(3), quaternion_from_matrix(rotation_z(yaw)), 0.0)
     for _ in range(POSES):
         pull = random_pull(kind, believed, generator)
+        # The way passes near the middle of the slab.
+        at = np.array([*generator.uniform(-0.04, 0.04, 2) - pull.way / 2, TOP])
+        pull = replace(pull, pose=replace(pull.pose, position=pull.pose.position + at))
         found = _arm_path(pull, generator.normal(scale=ERROR, size=3) * [1.0, 1.0, 0.5], generator)
         if found is not None:
             break
@@ -134,8 +136,9 @@ def try_pull(scene: Scene, kind: ObjectKind, generator: np.random.Generator) -> 
         truth = simulator.truth()
     end, up = truth.object_position[-1, 0], matrix_from_quaternion(truth.object_quaternion[-1, 0])[2, 2]
     missed = float(np.linalg.norm(end[:2] - start[:2] - pull.way))
-    good = missed <= MISSED and up >= UPRIGHT and abs(end[2] - start[2]) < FELL
-    seen = pull_features(pull.pose, believed, kind, pull.way, pull.speed, scene.actuators)
+    good = missed <= MISSED and up >= UPRIGHT and abs(end[2] - start[2]) < LEVEL
+    there = replace(believed, position=at)
+    seen = pull_features(pull.pose, there, kind, pull.way, pull.speed, scene.actuators)
     return SkillAttempt("pull", kind.name, seen, bool(good), len(path) * TICK + APPROACH_TIME, missed)
 
 
