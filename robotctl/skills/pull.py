@@ -11,20 +11,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from robotctl.geometry import matrix_from_quaternion, point_box_distance, rotation_z
-from robotctl.objectives.hand_path import HandPath
+from robotctl.objectives.hand_path import HandPath, Posture
 from robotctl.objectives.reach import ReachGoal
-from robotctl.robot import STROKE
+from robotctl.robot import STROKE, RobotModel, forward
 from robotctl.scene import Box, ObjectKind, Place
 from robotctl.skills.context import SkillContext
 from robotctl.skills.grasping import GraspPose, grasp_poses
 from robotctl.skills.gripping import pull_features
-from robotctl.skills.pick import ALIGNED, CANDIDATES, CLOSE_TIME
-from robotctl.skills.place import OPEN_TIME, RELEASE_OPENING, RETREAT, Spot
+from robotctl.skills.pick import ALIGNED, CANDIDATES
+from robotctl.skills.place import LOST, OPEN_TIME, RELEASE_OPENING, RETREAT, Spot
 from robotctl.skills.skill import Outcome, Phase, Story
 from robotctl.state import ObjectState, State
 
 LONGEST = 0.34  # one pull brings an object at most this far: from one place of the base, the arm reaches that [m]
+CLEARANCE = 0.02  # of the driving robot from furniture [m]
+STRIDE = 0.06  # the arm is led along the way, and the way is looked at, in steps of about this [m]
+ON_THE_WAY = 0.03  # a stride is made when its end is this near [m]
 SHORTEST = 0.01  # a pull shorter than this is not worth it [m]
+CLOSE_TIME = 0.8  # the fingers close at about 0.1 m/s, and what they hold is felt before it is dragged [s]
 SPEED = 0.10  # of the hand while it drags [m/s]
 SPEED_SHARE = 0.12  # of the joints' speed limits: about SPEED at the hand
 EASE = 0.003  # the hand ends this much higher than it took hold: level or lower, a full pot stops 2 mm farther off [m]
@@ -47,22 +51,14 @@ def pull(name: str, spot: Spot, state: State, context: SkillContext) -> Story:
     if not is_clear(item.position, way, kind, others, context.scene.places, context.boxes):
         return Outcome(False, "something is in the way", tried=False)
     ranked = ranked_pulls(item, kind, way, context)[:CANDIDATES]
-    drag = np.array([*way, EASE])
-    paths = [
-        HandPath(
-            (pose.before, pose.position, pose.position + drag, pose.position + drag - RETREAT * pose.rotation[:, 2]),
-            pose.rotation,
-        )
-        for _, pose, _ in ranked
-    ]
-    ignore = frozenset({name})
-    postures = context.find_postures(paths, state, ignore)
-    if not postures:
+    found = _postures(name, [pose for _, pose, _ in ranked], way, state, context)
+    if not found:
         return Outcome(False, "no grasp to pull at is in reach", tried=False)
     # As in picking: a second of travel is worth a percent of success.
-    best = min(postures, key=lambda posture: 0.01 * posture.cost - ranked[posture.index][0])
+    best = min(found, key=lambda posture: 0.01 * posture.cost - ranked[posture.index][0])
     _, pose, seen = ranked[best.index]
-    before, at, there, over = best.q
+    before, at, *there, over = best.q
+    ignore = frozenset({name})
     opening = pose.grasp.opening
 
     reached = yield Phase(
@@ -83,28 +79,77 @@ def pull(name: str, spot: Spot, state: State, context: SkillContext) -> Story:
         yield Phase("back off", away, opening, 0.03, 0.2, passing=True, patience=4.0, frees=True, ignore=ignore)
         return Outcome(False, f"the grasp was not reached, {short}", features=seen)
     reached = yield Phase("close", None, 0.0, hold=CLOSE_TIME, ignore=ignore)
-    held = reached.state.robot.held
-    gripped = held is not None and held.name == name
-    pulled = reached
-    if gripped:
-        # From where it sits in the hand now: closing has moved it.
-        intended = item.position[:2] + way
-        rest = intended - reached.state.object(name).position[:2]
-        end = hold + np.array([*rest, EASE])
-        along = (end - hold) / np.linalg.norm(end - hold)
-        goal = ReachGoal(end, pose.rotation, there, along, speed_scale=SPEED_SHARE)
-        pulled = yield Phase("pull", goal, 0.0, DRAGGED, 0.06, ignore=ignore)
-        hold = end
+    gripped = _holds(name, reached.state)
+    intended = item.position[:2] + way
+    # From where it sits in the hand now: closing has moved it.
+    drag = np.array([*(intended - reached.state.object(name).position[:2]), EASE])
+    along = drag / np.linalg.norm(drag)
+    begin, pulled = hold, reached
+    for i, q in enumerate(there, 1):
+        if not _holds(name, pulled.state) or not pulled.ok:
+            break
+        hold, last = begin + i / len(there) * drag, i == len(there)
+        goal = ReachGoal(hold, pose.rotation, q, along, speed_scale=SPEED_SHARE)
+        tolerance = DRAGGED if last else ON_THE_WAY
+        pulled = yield Phase("pull", goal, 0.0, tolerance, 0.06, passing=not last, ignore=ignore)
     wide = min(pulled.state.robot.opening + RELEASE_OPENING, STROKE)
     yield Phase("open", None, wide, hold=OPEN_TIME, ignore=ignore)
-    leave = ReachGoal(hold - RETREAT * pose.rotation[:, 2], pose.rotation, over if gripped else before)
+    leave = ReachGoal(hold - RETREAT * pose.rotation[:, 2], pose.rotation, over if hold is not begin else before)
     yield Phase("retreat", leave, wide, 0.03, 0.2, passing=True, patience=6.0, frees=True, ignore=ignore)
     looked = yield Phase("look", None, wide, hold=LOOK, ignore=ignore)
     if not gripped:
         return Outcome(False, "nothing is between the fingers", features=seen)
     if not pulled.ok:
         return Outcome(False, f"the pull was given up {pulled.short()}", features=seen)
+    if not _holds(name, pulled.state):
+        return Outcome(False, LOST, features=seen)
     return judged(looked.state.object(name), intended, item.position[2], seen)
+
+
+def _postures(
+    name: str, poses: Sequence[GraspPose], way: np.ndarray, state: State, context: SkillContext
+) -> list[Posture]:
+    """Joints before and at each grasp, along the way from there, and away from its end.
+
+    If there is room the base drives and the arm stays as it is: nothing is straighter. If not, the base stays and the
+    arm is led along in strides.
+    """
+    ignore = frozenset({name})
+    taking = [HandPath((pose.before, pose.position), pose.rotation) for pose in poses]
+    shift = np.array([*way, *np.zeros(8)])
+    driving = [
+        Posture(found.index, (*found.q, found.q[1] + shift, found.q[0] + shift), found.cost)
+        for found in context.find_postures(taking, state, ignore)
+        if _has_room(found.q[1], way, context.boxes)
+    ]
+    if driving:
+        return driving
+    drag = np.array([*way, EASE])
+    strides = np.linspace(0.0, 1.0, int(np.ceil(np.linalg.norm(way) / STRIDE)) + 1)[1:]
+    paths = []
+    for pose in poses:
+        along = [pose.position + share * drag for share in strides]
+        paths.append(HandPath((pose.before, pose.position, *along, pose.before + drag), pose.rotation))
+    return context.find_postures(paths, state, ignore)
+
+
+def _has_room(q: np.ndarray, way: np.ndarray, boxes: Sequence[Box]) -> bool:
+    """Whether the robot can drive from joints q (10,) along `way` (2,) as it is, clear of the furniture."""
+    robot = RobotModel().spheres
+    rotation, origin = forward(q)
+    centers = origin[robot.frame] + np.einsum("sij,sj->si", rotation[robot.frame], robot.offset)
+    own = np.array([part != "finger" for part in robot.part])
+    steps = np.linspace(0.0, 1.0, max(2, int(np.ceil(np.linalg.norm(way) / STRIDE)) + 1))
+    points = centers[own] + steps[:, None, None] * np.array([*way, 0.0])
+    return all(
+        np.all(point_box_distance(points, box.center, rotation_z(box.yaw), box.half) > robot.radius[own] + CLEARANCE)
+        for box in boxes
+    )
+
+
+def _holds(name: str, state: State) -> bool:
+    """Whether the object is in the hand."""
+    return state.robot.held is not None and state.robot.held.name == name
 
 
 def judged(item: ObjectState, intended: np.ndarray, height: float, seen: dict[str, float]) -> Outcome:

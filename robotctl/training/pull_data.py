@@ -13,9 +13,8 @@ from robotctl.scene import Furniture, Item, ObjectKind, Scene
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.skills.grasping import PRE_GRASP, GraspPose, grasp_poses
 from robotctl.skills.gripping import pull_features
-from robotctl.skills.pick import CLOSE_TIME
 from robotctl.skills.place import OPEN_TIME, RETREAT
-from robotctl.skills.pull import EASE, LEVEL, LONGEST, MISSED, SPEED, UPRIGHT
+from robotctl.skills.pull import CLOSE_TIME, EASE, LEVEL, LONGEST, MISSED, SPEED, UPRIGHT
 from robotctl.state import TICK, ObjectState
 from robotctl.training.push_data import AROUND, POSTURES, TABLE, TOP, follow, reach
 from robotctl.world_model.skill_outcome import SkillAttempt

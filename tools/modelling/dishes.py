@@ -61,7 +61,7 @@ def plate() -> None:
 
 
 def pot() -> None:
-    """A steel pot of 4 litres, three quarters full of soup: 220 mm wide, 130 mm high, two handles, 5.2 kg.
+    """A steel pot of 4 litres, three quarters full of soup: 220 mm wide, 130 mm high, two handles, 4.5 kg.
 
     The soup has mass and looks, but no collision shape: fingers may dip into it. It moves with the pot.
     """
@@ -76,5 +76,5 @@ def pot() -> None:
         parts.append(((side * 0.1385, 0.0, 0.084), (0.011, 0.084, 0.012)))
         handles += [Solid(box(center, size), BLACK, 0.02) for center, size in parts]
         shapes += [box_shape(center, size) for center, size in parts]
-    solids = [Solid(lathe(profile), STEEL, 1.28), Solid(lathe(soup), SOUP, 3.8), *handles]
+    solids = [Solid(lathe(profile), STEEL, 1.28), Solid(lathe(soup), SOUP, 3.1), *handles]
     write_object("pot", solids, [*octagon(0.104, 0.0, 0.008), *wall_ring(outer, 0.004, 0.004, height), *shapes])
