@@ -13,7 +13,7 @@ import numpy as np
 from robotctl.geometry import matrix_from_quaternion, point_box_distance, rotation_z
 from robotctl.objectives.hand_path import HandPath, Posture
 from robotctl.objectives.reach import ReachGoal
-from robotctl.robot import STROKE, RobotModel, forward
+from robotctl.robot import STROKE, RobotModel, forward, tcp_pose
 from robotctl.scene import Box, ObjectKind, Place
 from robotctl.skills.context import SkillContext
 from robotctl.skills.grasping import GraspPose, grasp_poses
@@ -31,8 +31,8 @@ SHORTEST = 0.01  # a pull shorter than this is not worth it [m]
 CLOSE_TIME = 0.8  # the fingers close at about 0.1 m/s, and what they hold is felt before it is dragged [s]
 SPEED = 0.10  # of the hand while it drags [m/s]
 SPEED_SHARE = 0.12  # of the joints' speed limits: about SPEED at the hand
-EASE = 0.003  # the hand ends this much higher than it took hold: level or lower, a full pot stops 2 mm farther off [m]
 DRAGGED = 0.012  # the hand trails its goal by up to this against the drag, which does not end as it stands still [m]
+SLACKEN_TIME = 0.4  # [s]
 LOOK = 0.6  # how long the eyes need to see where the object came to rest [s]
 MISSED = 0.02  # an object nearer than this to where it should be was pulled there [m]
 UPRIGHT = 0.95  # z component of an upright thing's own z axis, at least
@@ -82,7 +82,7 @@ def pull(name: str, spot: Spot, state: State, context: SkillContext) -> Story:
     gripped = _holds(name, reached.state)
     intended = item.position[:2] + way
     # From where it sits in the hand now: closing has moved it.
-    drag = np.array([*(intended - reached.state.object(name).position[:2]), EASE])
+    drag = np.array([*(intended - reached.state.object(name).position[:2]), 0.0])
     along = drag / np.linalg.norm(drag)
     begin, pulled = hold, reached
     for i, q in enumerate(there, 1):
@@ -92,6 +92,11 @@ def pull(name: str, spot: Spot, state: State, context: SkillContext) -> Story:
         goal = ReachGoal(hold, pose.rotation, q, along, speed_scale=SPEED_SHARE)
         tolerance = DRAGGED if last else ON_THE_WAY
         pulled = yield Phase("pull", goal, 0.0, tolerance, 0.06, passing=not last, ignore=ignore)
+    if _holds(name, pulled.state):
+        # The arm is strained by the drag: let go of like this, it would snap forward.
+        tip, _ = tcp_pose(pulled.state.robot.q)
+        slack = ReachGoal(tip, pose.rotation, there[-1])
+        yield Phase("slacken", slack, 0.0, DRAGGED, 0.06, hold=SLACKEN_TIME, patience=2.0, passing=True, ignore=ignore)
     wide = min(pulled.state.robot.opening + RELEASE_OPENING, STROKE)
     yield Phase("open", None, wide, hold=OPEN_TIME, ignore=ignore)
     leave = ReachGoal(hold - RETREAT * pose.rotation[:, 2], pose.rotation, over if hold is not begin else before)
@@ -124,7 +129,7 @@ def _postures(
     ]
     if driving:
         return driving
-    drag = np.array([*way, EASE])
+    drag = np.array([*way, 0.0])
     strides = np.linspace(0.0, 1.0, int(np.ceil(np.linalg.norm(way) / STRIDE)) + 1)[1:]
     paths = []
     for pose in poses:

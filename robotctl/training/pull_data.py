@@ -14,7 +14,7 @@ from robotctl.simulation.bullet import BulletSimulator
 from robotctl.skills.grasping import PRE_GRASP, GraspPose, grasp_poses
 from robotctl.skills.gripping import pull_features
 from robotctl.skills.place import OPEN_TIME, RETREAT
-from robotctl.skills.pull import CLOSE_TIME, EASE, LEVEL, LONGEST, MISSED, SPEED, UPRIGHT
+from robotctl.skills.pull import CLOSE_TIME, LEVEL, LONGEST, MISSED, SPEED, UPRIGHT
 from robotctl.state import TICK, ObjectState
 from robotctl.training.push_data import AROUND, POSTURES, TABLE, TOP, follow, reach
 from robotctl.world_model.skill_outcome import SkillAttempt
@@ -73,7 +73,7 @@ def _arm_path(pull: Pull, off: np.ndarray, generator: np.random.Generator) -> tu
     pose, rotation = pull.pose, pull.pose.rotation
     at = pose.position + off
     before = at - PRE_GRASP * rotation[:, 2]
-    there = at + np.array([*pull.way, EASE])
+    there = at + np.array([*pull.way, 0.0])
     away = there - RETREAT * rotation[:, 2]
     wide = STROKE
 

@@ -61,11 +61,11 @@ def plate() -> None:
 
 
 def pot() -> None:
-    """A steel pot of 4 litres, three quarters full of soup: 220 mm wide, 130 mm high, two handles, 4.5 kg.
+    """A steel pot of 4 litres, two thirds full of soup: 220 mm wide, 130 mm high, two handles, 4 kg.
 
     The soup has mass and looks, but no collision shape: fingers may dip into it. It moves with the pot.
     """
-    outer, inner, height, level = 0.110, 0.106, 0.130, 0.096
+    outer, inner, height, level = 0.110, 0.106, 0.130, 0.082
     profile = [(0.0, 0.0), (0.100, 0.0), *arc((0.100, 0.010), 0.010, -90, 0, 5)[1:], (outer, height - 0.004)]
     profile += [*arc((0.1095, height - 0.002), 0.002, -60, 180, 7), (inner, height - 0.006)]
     profile += [(inner, 0.014), *arc((0.098, 0.014), 0.008, 0, -90, 4)[1:], (0.0, 0.006)]
@@ -76,5 +76,5 @@ def pot() -> None:
         parts.append(((side * 0.1385, 0.0, 0.084), (0.011, 0.084, 0.012)))
         handles += [Solid(box(center, size), BLACK, 0.02) for center, size in parts]
         shapes += [box_shape(center, size) for center, size in parts]
-    solids = [Solid(lathe(profile), STEEL, 1.28), Solid(lathe(soup), SOUP, 3.1), *handles]
+    solids = [Solid(lathe(profile), STEEL, 1.28), Solid(lathe(soup), SOUP, 2.6), *handles]
     write_object("pot", solids, [*octagon(0.104, 0.0, 0.008), *wall_ring(outer, 0.004, 0.004, height), *shapes])
