@@ -209,13 +209,13 @@ def is_clear(
     for other, its in others:
         if abs(other.position[2] - position[2]) < kind.height:
             gap = np.linalg.norm(points[:, :2] - other.position[:2], axis=1) - kind.radius - its.radius
-            if np.min(gap) < ROOM and gap[-1] <= gap[0]:  # what stands beside it already may be left behind
+            if np.min(gap) < min(ROOM, gap[0]):  # what stands beside it already may be left behind
                 return False
     for box in boxes:
         top, bottom = box.center[2] + box.half[2], box.center[2] - box.half[2]
         if top > position[2] + 0.003 and bottom < position[2] + kind.height:
             level = points * [1.0, 1.0, 0.0] + [0.0, 0.0, box.center[2]]
             gap = np.asarray(point_box_distance(level, box.center, rotation_z(box.yaw), box.half))
-            if np.min(gap) < kind.radius and gap[-1] <= gap[0]:
+            if np.min(gap) < min(kind.radius, gap[0]):
                 return False
     return True

@@ -1,9 +1,9 @@
 """Best-first search over skills: which object to pick next, and where to put it, until the objective is met.
 
 Nothing here knows the task. Preconditions and effects are those of the skills (pick: empty hand; place: the thing
-is held; push and pull: empty hand, the thing stands on the place), costs are seconds plus the price of failing as the learned
-outcome model predicts it. So a plate that lies flat is first pushed to the table's edge: a pick there is foreseen to
-succeed, a pick where it is is not; and a pot that is too heavy to lift is pulled.
+is held; push and pull: empty hand, the thing stands on the place), costs are seconds plus the price of failing as the
+learned outcome model predicts it. So a plate that lies flat is first pushed to the table's edge: a pick there is
+foreseen to succeed, a pick where it is is not. And a pot that is too heavy to lift is pulled.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def _successors(
                     step = SkillStep("push", name, spot, chance, taking)
                     where = {**node.where, name: Pose(spot.position, 1.0)}
                     out.append((step, _Node(where, None, spot.position[:2], (*node.steps, step))))
-            if kind.grasps and name not in experience.pulls and node.where[name].up > 0.9 and "sharp" not in kind.labels:
+            if name not in experience.pulls and node.where[name].up > 0.9:
                 for spot in _pull_spots(name, kind, node, open_goals, state, context):
                     taking = pulls_needed(position, spot.position) * context.outcomes.duration("pull", kind.name)
                     step = SkillStep("pull", name, spot, chances.pull(name, position, spot), taking)
@@ -254,6 +254,8 @@ def _pull_spots(
     name: str, kind: ObjectKind, node: _Node, open_goals: Sequence[Goal], state: State, context: SkillContext
 ) -> list[Spot]:
     """Where a goal wants the object and it can be pulled to: over the surface it stands on, past what stands there."""
+    if not kind.grasps or "sharp" in kind.labels:
+        return []
     position = node.where[name].position
     others = [
         (replace(other, position=node.where[other.name].position), context.scene.kinds[other.kind])
