@@ -28,7 +28,10 @@ from robotctl.scene import (
 from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, unique, validate
 
 OBJECT_LABELS = frozenset(
-    {"dish", "cup", "mug", "bowl", "plate", "cutlery", "fork", "knife", "sharp", "fillable", "food", "book", "rolls"}
+    {
+        "dish", "cup", "mug", "bowl", "plate", "pot", "cutlery", "fork", "knife", "sharp", "fillable", "food", "book",
+        "rolls",
+    }
 )  # fmt: skip
 ROOM_LABELS = frozenset(
     {

@@ -9,7 +9,7 @@ Body frame of an object: origin at the centre of its lowest face, z up as it is 
 from __future__ import annotations
 
 from modelling.cutlery import cucumber, fork, knife
-from modelling.dishes import bowl, cup, plate
+from modelling.dishes import bowl, cup, plate, pot
 from modelling.kitchen import kitchen
 from modelling.pantry import pantry
 from modelling.people import people
@@ -23,7 +23,7 @@ def main() -> None:
     meshes.mkdir(parents=True, exist_ok=True)
     for old in [*ASSETS.glob("*.urdf"), *meshes.iterdir()]:
         old.unlink()
-    for make in (cup, bowl, plate, fork, knife, cucumber, pantry, robot, kitchen, people):
+    for make in (cup, bowl, plate, pot, fork, knife, cucumber, pantry, robot, kitchen, people):
         make()
     write_palette(meshes / "palette.mtl", SURFACES)
     write_textures(meshes)

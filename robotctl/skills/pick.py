@@ -8,6 +8,7 @@ from robotctl.objectives.hand_path import HandPath
 from robotctl.objectives.reach import ReachGoal
 from robotctl.skills.context import SkillContext
 from robotctl.skills.grasping import GraspPose, features, grasp_poses
+from robotctl.skills.gripping import lift_load
 from robotctl.skills.skill import Outcome, Phase, Story
 from robotctl.state import State
 
@@ -22,10 +23,11 @@ def ranked_grasps(name: str, state: State, context: SkillContext) -> list[tuple[
     """Grasps of an object by predicted probability of success, best first."""
     item, kind = state.object(name), context.kind(state, name)
     others = [o for o in state.objects if o.name != name]
-    ranked = []
+    ranked, load = [], lift_load(kind, context.scene.actuators)
     for pose in grasp_poses(item, kind):
         seen = features(pose, item, kind, context.boxes, others)
-        ranked.append((context.outcomes.success_probability("pick", kind.name, seen), pose, seen))
+        chance = context.outcomes.success_probability("pick", kind.name, {**seen, "load": load})
+        ranked.append((chance, pose, seen))
     ranked.sort(key=lambda entry: -worth(entry[0], entry[1]))
     return ranked
 

@@ -11,6 +11,7 @@ from robotctl.skills.context import SkillContext
 from robotctl.skills.executive import Executive
 from robotctl.skills.pick import pick
 from robotctl.skills.place import place
+from robotctl.skills.pull import pull
 from robotctl.skills.push import push
 from robotctl.skills.skill import Outcome, Phase
 from robotctl.state import State
@@ -19,7 +20,7 @@ from robotctl.task_planning.goals import Goal, arrangement
 from robotctl.task_planning.search import Experience, SkillStep, TaskPlan, plan_task
 
 ATTEMPTS = 4  # a skill on one object that failed this often is given up
-PUSHES = 8  # an object that was pushed this often is not pushed again
+PUSHES = 8  # an object that was pushed this often is not pushed again; nor pulled, that was pulled this often
 REST = 0.6  # the world may settle this long before the task counts as done [s]
 
 
@@ -47,6 +48,7 @@ class Mission:
     _step: SkillStep | None = None
     _since: float = 0.0
     _blocked: set[str] = field(default_factory=set)  # objects out of reach until something else has moved
+    _not_pulled: frozenset[str] = frozenset()  # objects that no pull was found for, until something else has moved
     _bad_spots: list[tuple[str, np.ndarray]] = field(default_factory=list)
     _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     _done_since: float | None = None
@@ -100,9 +102,8 @@ class Mission:
     def _choose(self, state: State) -> None:
         """Plans from here and starts the first skill, unless the foreseen outcome is bad."""
         picks = frozenset(name for (skill, name), n in self._failures.items() if skill == "pick" and n >= ATTEMPTS)
-        pushed = Counter(attempt.step.object for attempt in self.attempts if attempt.step.skill == "push")
-        pushes = frozenset(name for name, n in pushed.items() if n >= PUSHES)
-        experience = Experience(picks, frozenset(self._blocked), pushes, tuple(self._bad_spots))
+        pushes, pulls = self._worn("push"), self._worn("pull") | self._not_pulled
+        experience = Experience(picks, frozenset(self._blocked), pushes, tuple(self._bad_spots), pulls)
         self.plan = plan_task(state, self.goals, self.context, experience)
         self.appraisal = appraise(self.plan, ATTEMPTS)
         # An incomplete plan is not begun, but it is carried on with: the rest may come within reach again.
@@ -123,11 +124,20 @@ class Mission:
         elif self._step.skill == "push":
             assert self._step.spot is not None
             story = push(self._step.object, self._step.spot, state, self.context)
+        elif self._step.skill == "pull":
+            assert self._step.spot is not None
+            story = pull(self._step.object, self._step.spot, state, self.context)
         else:
             assert self._step.spot is not None
             story = place(self._step.spot, state, self.context)
         self._executive = Executive(str(self._step), story)
         self._news.append(f"starts to {self._step}")
+
+    def _worn(self, skill: str) -> frozenset[str]:
+        """Objects that a skill was used on often enough, or failed on."""
+        used = Counter(attempt.step.object for attempt in self.attempts if attempt.step.skill == skill)
+        failed = self._failures if skill == "pull" else {}
+        return frozenset(name for name, n in used.items() if n >= PUSHES or failed.get((skill, name), 0) >= ATTEMPTS)
 
     def _finish(self, state: State) -> None:
         assert self._executive is not None
@@ -137,9 +147,12 @@ class Mission:
         self._news.append(f"{self._step}: {outcome.reason}")
         if outcome.success:
             self._blocked.clear()
+            self._not_pulled = frozenset()
         elif self._step.skill == "place" or (self._step.skill == "push" and not outcome.tried):
             assert self._step.spot is not None
             self._bad_spots.append((self._step.object, self._step.spot.position))
+        elif self._step.skill == "pull":
+            self._not_pulled |= frozenset() if outcome.tried else {self._step.object}
         elif not outcome.tried:
             self._blocked.add(self._step.object)
         if outcome.tried and not outcome.success:

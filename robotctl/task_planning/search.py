@@ -1,9 +1,9 @@
 """Best-first search over skills: which object to pick next, and where to put it, until the objective is met.
 
 Nothing here knows the task. Preconditions and effects are those of the skills (pick: empty hand; place: the thing
-is held; push: empty hand, the thing stands on the place), costs are seconds plus the price of failing as the learned
-outcome model predicts it. So a plate that lies flat is first pushed to the table's edge: a pick there is foreseen to
-succeed, a pick where it is is not.
+is held; push and pull: empty hand, the thing stands on the place), costs are seconds plus the price of failing as the
+learned outcome model predicts it. So a plate that lies flat is first pushed to the table's edge: a pick there is
+foreseen to succeed, a pick where it is is not. And a pot that is too heavy to lift is pulled.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from robotctl.skills.context import SkillContext
 from robotctl.skills.pick import ranked_grasps
 from robotctl.skills.place import Spot
 from robotctl.skills.placing import spot_features
+from robotctl.skills.pull import SHORTEST, is_clear, next_way, pulls_needed, ranked_pulls
 from robotctl.state import State
 from robotctl.task_planning.goals import Goal, Pose, arrangement, stands_on
 from robotctl.task_planning.spots import free_spots, needs_edge
@@ -39,14 +40,14 @@ MAX_EXPANSIONS = 4000
 class SkillStep:
     """One step of a task plan."""
 
-    skill: str  # pick, place or push
+    skill: str  # pick, place, push or pull
     object: str
     spot: Spot | None
     success_probability: float
     duration: float  # [s]
 
     def __str__(self) -> str:
-        way = "towards" if self.skill == "push" else "on"
+        way = "towards" if self.skill in ("push", "pull") else "on"
         return f"{self.skill} {self.object}" + (f" {way} {self.spot.place}" if self.spot else "")
 
 
@@ -77,12 +78,13 @@ class _Node:
 
 @dataclass(frozen=True)
 class Experience:
-    """What was tried in vain: objects not to pick, or not where they are now, objects not to push, spots not to use."""
+    """What was tried in vain: objects not to pick, or not where they are now, not to push or pull, spots not to use."""
 
     picks: frozenset[str] = frozenset()
     stuck: frozenset[str] = frozenset()
     pushes: frozenset[str] = frozenset()
     spots: tuple[tuple[str, np.ndarray], ...] = ()  # object, position (3,) [m]
+    pulls: frozenset[str] = frozenset()
 
     def rules_out(self, name: str, spot: Spot) -> bool:
         return any(name == other and np.linalg.norm(spot.position - at) < SAME_SPOT for other, at in self.spots)
@@ -138,16 +140,20 @@ def _remaining(goal: Goal, node: _Node, context: SkillContext, state: State) -> 
     kind = state.object(goal.object).kind
     rest = context.outcomes.duration("place", kind)
     carried = rest if node.held == goal.object else rest + context.outcomes.duration("pick", kind)
-    return min(carried, context.outcomes.duration("push", kind)) if goal.relation == "at" else carried
+    if goal.relation != "at":
+        return carried
+    moved = [context.outcomes.duration(skill, kind) for skill in ("push", "pull")]
+    return min(carried, *(moved if context.scene.kinds[kind].grasps else moved[:1]))
 
 
 class _Chances:
-    """Predicted success of the best grasp of an object, where it is or would be after a push."""
+    """Predicted success of the best grasp of an object, to pick or to pull, where it is or would be after a push."""
 
     def __init__(self, state: State, context: SkillContext) -> None:
         self._state = state
         self._context = context
         self._known: dict[tuple[str, bytes], float] = {}
+        self._pulls: dict[tuple[str, bytes, bytes], float] = {}
 
     def pick(self, name: str, position: np.ndarray) -> float:
         key = name, np.round(position, 3).tobytes()
@@ -156,6 +162,16 @@ class _Chances:
             ranked = ranked_grasps(name, replace(self._state, objects=objects), self._context)
             self._known[key] = ranked[0][0] if ranked else 0.0
         return self._known[key]
+
+    def pull(self, name: str, position: np.ndarray, spot: Spot) -> float:
+        """Of all the pulls that it takes from a position to a spot."""
+        key = name, np.round(position, 3).tobytes(), np.round(spot.position, 3).tobytes()
+        if key not in self._pulls:
+            item = replace(self._state.object(name), position=position)
+            way = next_way(position, spot.position)
+            ranked = ranked_pulls(item, self._context.scene.kinds[item.kind], way, self._context)
+            self._pulls[key] = ranked[0][0] ** pulls_needed(position, spot.position)
+        return self._pulls[key]
 
 
 def _successors(
@@ -185,6 +201,12 @@ def _successors(
                     chance = context.outcomes.success_probability("push", kind.name, {})
                     taking = float(pushes) * context.outcomes.duration("push", kind.name)
                     step = SkillStep("push", name, spot, chance, taking)
+                    where = {**node.where, name: Pose(spot.position, 1.0)}
+                    out.append((step, _Node(where, None, spot.position[:2], (*node.steps, step))))
+            if name not in experience.pulls and node.where[name].up > 0.9:
+                for spot in _pull_spots(name, kind, node, open_goals, state, context):
+                    taking = pulls_needed(position, spot.position) * context.outcomes.duration("pull", kind.name)
+                    step = SkillStep("pull", name, spot, chances.pull(name, position, spot), taking)
                     where = {**node.where, name: Pose(spot.position, 1.0)}
                     out.append((step, _Node(where, None, spot.position[:2], (*node.steps, step))))
         return out
@@ -226,6 +248,28 @@ def _push_spots(
         if place.overhang_edge is not None:
             spots += free_spots(place, kind, _taken(name, node, state, context), context.boxes)
     return sorted(spots, key=lambda spot: float(np.linalg.norm(spot.position - position)))
+
+
+def _pull_spots(
+    name: str, kind: ObjectKind, node: _Node, open_goals: Sequence[Goal], state: State, context: SkillContext
+) -> list[Spot]:
+    """Where a goal wants the object and it can be pulled to: over the surface it stands on, past what stands there."""
+    if not kind.grasps or "sharp" in kind.labels:
+        return []
+    position = node.where[name].position
+    others = [
+        (replace(other, position=node.where[other.name].position), context.scene.kinds[other.kind])
+        for other in state.objects
+        if other.name != name and other.name in node.where
+    ]
+    wanted = [g for g in open_goals if g.object == name and g.relation == "at" and not g.negate]
+    spots = [Spot(p.name, p.center) for g in wanted for p in g.places if abs(p.center[2] - position[2]) < LEVEL]
+    return [
+        spot
+        for spot in spots
+        if np.linalg.norm(spot.position[:2] - position[:2]) >= SHORTEST
+        and is_clear(position, (spot.position - position)[:2], kind, others, context.scene.places, context.boxes)
+    ]
 
 
 def _wanted_spots(

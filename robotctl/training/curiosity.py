@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from robotctl.scene import ObjectKind, Scene
+from robotctl.skills.gripping import lift_load
 from robotctl.training.push_data import PushTrace, aimed_push, random_push, try_push
 from robotctl.world_model import storage
 from robotctl.world_model.contact import QUASI_STATIC, ContactModel
@@ -23,11 +24,14 @@ LATE = 0.028  # the hand trails its reference by about this [s]
 
 
 def pushable(scene: Scene) -> list[ObjectKind]:
-    """Kinds that may be pushed about, by name: nothing sharp, nothing that rolls or lies too low for the fingers."""
+    """Kinds that may be pushed about, by name.
+
+    Nothing sharp, nothing that rolls or lies too low for the fingers, nothing too heavy to be lifted.
+    """
     return [
         kind
         for _, kind in sorted(scene.kinds.items())
-        if not kind.labels & {"sharp", "cutlery"} and "rolls" not in kind.labels
+        if not kind.labels & {"sharp", "cutlery", "rolls"} and lift_load(kind, scene.actuators) < 1.0
     ]
 
 

@@ -12,6 +12,7 @@ from robotctl.geometry import norm
 from robotctl.robot import DDQ_MAX, DQ_MAX, HOME, Q_MAX, Q_MIN, tcp_jacobian, tcp_pose
 from robotctl.scene import Box, Furniture, Grasp, Item, ObjectKind, Scene
 from robotctl.simulation.bullet import BulletSimulator
+from robotctl.skills.gripping import lift_load
 from robotctl.state import TICK
 
 SECONDS = 24.0  # of play in an episode, after the grasp
@@ -164,8 +165,8 @@ class _Player:
 
 
 def collect_play(scene: Scene, episodes: Iterable[int], seeds: Sequence[int]) -> list[Trace]:
-    """Play episodes by number; every third with an empty hand, the others with one of the scene's kinds in it."""
-    kinds = [kind for _, kind in sorted(scene.kinds.items()) if kind.grasps]
+    """Play episodes by number; every third with an empty hand, the others with a kind in it that the grip holds."""
+    kinds = [k for _, k in sorted(scene.kinds.items()) if k.grasps and lift_load(k, scene.actuators) < 1.0]
     traces = []
     for i in episodes:
         generator = np.random.default_rng([*seeds, i])

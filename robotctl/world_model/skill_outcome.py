@@ -1,13 +1,15 @@
 """Predicts how a skill will end before it is tried: probability of success, time it takes, how exactly it places.
 
 What is learned from is one `SkillAttempt` for each skill that the robot tried. Until a skill has been tried, the
-prediction is the mean of a Beta(1, 1) prior: one half, whatever the features say.
+prediction is the mean of a Beta(1, 1) prior: one half. On a kind of object that the skill was never tried on, mechanics
+has a say beside: a feature `load`, what is asked of the grip over what its friction gives, must stay below 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import erf, log, sqrt
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from robotctl.world_model.ensemble import Ensemble
 PRIOR = (1.0, 1.0)  # successes and failures counted before any were seen
 PRIOR_DURATION = 8.0  # of a skill that was never tried [s]
 PRIOR_DISPLACEMENT = 0.02  # of a placement that was never tried [m]
+LOAD_DOUBT = 0.15  # standard deviation of the logarithm of a load: mass, friction and grip force as they are known
 LEAST_DISPLACEMENT = 5e-4  # below this the camera tells no difference [m]
 
 
@@ -112,7 +115,9 @@ class SkillOutcomeModel:
     def success_probability(self, skill: str, kind: str, features: Mapping[str, float]) -> float:
         """Predicted probability that the attempt succeeds."""
         model = self.skills.get(skill)
-        return PRIOR[0] / sum(PRIOR) if model is None else model.probability(kind, features)
+        chance = PRIOR[0] / sum(PRIOR) if model is None else model.probability(kind, features)
+        tried = model is not None and sum(model.counts.get(kind, (0, 0))) > 0
+        return chance if tried or "load" not in features else chance * holding_probability(features["load"])
 
     def duration(self, skill: str, kind: str) -> float:
         """Expected time of a successful attempt [s]."""
@@ -123,6 +128,11 @@ class SkillOutcomeModel:
         """Placement error that nine of ten attempts stay below [m]; without features, that of a usual attempt."""
         model = self.skills.get(skill)
         return PRIOR_DISPLACEMENT if model is None else model.displacement(kind, features or {})
+
+
+def holding_probability(load: float) -> float:
+    """That the grip holds, given the force asked of it over what it gives: one half at 1, its logarithm normal."""
+    return 1.0 if load <= 0.0 else 0.5 * (1.0 - erf(log(load) / (LOAD_DOUBT * sqrt(2.0))))
 
 
 def _known(values: dict[str, float], kind: str, otherwise: float) -> float:

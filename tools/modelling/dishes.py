@@ -1,13 +1,14 @@
-"""Cup, bowl and plate."""
+"""Cup, bowl, plate and pot."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from modelling.solids import Solid, arc, lathe
+from modelling.solids import Solid, arc, box, lathe
 from modelling.writing import box_shape, octagon, wall_ring, write_object
 
 GLAZE, CLAY, CREAM, WHITE = (0.16, 0.42, 0.60), (0.80, 0.42, 0.24), (0.93, 0.90, 0.82), (0.93, 0.93, 0.91)
+STEEL, BLACK, SOUP = (0.76, 0.77, 0.79), (0.09, 0.09, 0.10), (0.72, 0.47, 0.22)
 
 
 def cup() -> None:
@@ -57,3 +58,23 @@ def plate() -> None:
         [Solid(lathe(profile, 64), WHITE, 0.4), Solid(rim, (0.16, 0.42, 0.60), 0.0)],
         collision,
     )
+
+
+def pot() -> None:
+    """A steel pot of 4 litres, two thirds full of soup: 220 mm wide, 130 mm high, two handles, 4 kg.
+
+    The soup has mass and looks, but no collision shape: fingers may dip into it. It moves with the pot.
+    """
+    outer, inner, height, level = 0.110, 0.106, 0.130, 0.082
+    profile = [(0.0, 0.0), (0.100, 0.0), *arc((0.100, 0.010), 0.010, -90, 0, 5)[1:], (outer, height - 0.004)]
+    profile += [*arc((0.1095, height - 0.002), 0.002, -60, 180, 7), (inner, height - 0.006)]
+    profile += [(inner, 0.014), *arc((0.098, 0.014), 0.008, 0, -90, 4)[1:], (0.0, 0.006)]
+    soup = [(0.0, 0.0065), (0.098, 0.0065), (0.1055, 0.014), (0.1055, level), (0.0, level)]
+    handles, shapes = [], []
+    for side in (-1.0, 1.0):
+        parts = [((side * 0.1215, y, 0.084), (0.027, 0.012, 0.010)) for y in (-0.036, 0.036)]
+        parts.append(((side * 0.1385, 0.0, 0.084), (0.011, 0.084, 0.012)))
+        handles += [Solid(box(center, size), BLACK, 0.02) for center, size in parts]
+        shapes += [box_shape(center, size) for center, size in parts]
+    solids = [Solid(lathe(profile), STEEL, 1.28), Solid(lathe(soup), SOUP, 2.6), *handles]
+    write_object("pot", solids, [*octagon(0.104, 0.0, 0.008), *wall_ring(outer, 0.004, 0.004, height), *shapes])
