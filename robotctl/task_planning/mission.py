@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from robotctl.skills.context import SkillContext
+from robotctl.skills.cut import cut
 from robotctl.skills.executive import Executive
 from robotctl.skills.pick import pick
 from robotctl.skills.place import place
@@ -49,6 +50,7 @@ class Mission:
     _blocked: set[str] = field(default_factory=set)  # objects out of reach until something else has moved
     _bad_spots: list[tuple[str, np.ndarray]] = field(default_factory=list)
     _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _cuts: Counter[str] = field(default_factory=Counter)  # failed cuts of each seam
     _done_since: float | None = None
     _news: list[str] = field(default_factory=list)
 
@@ -102,7 +104,8 @@ class Mission:
         picks = frozenset(name for (skill, name), n in self._failures.items() if skill == "pick" and n >= ATTEMPTS)
         pushed = Counter(attempt.step.object for attempt in self.attempts if attempt.step.skill == "push")
         pushes = frozenset(name for name, n in pushed.items() if n >= PUSHES)
-        experience = Experience(picks, frozenset(self._blocked), pushes, tuple(self._bad_spots))
+        cuts = frozenset(str(seam) for seam, n in self._cuts.items() if n >= ATTEMPTS)
+        experience = Experience(picks, frozenset(self._blocked), pushes, tuple(self._bad_spots), cuts)
         self.plan = plan_task(state, self.goals, self.context, experience)
         self.appraisal = appraise(self.plan, ATTEMPTS)
         # An incomplete plan is not begun, but it is carried on with: the rest may come within reach again.
@@ -123,6 +126,9 @@ class Mission:
         elif self._step.skill == "push":
             assert self._step.spot is not None
             story = push(self._step.object, self._step.spot, state, self.context)
+        elif self._step.skill == "cut":
+            assert self._step.seam is not None
+            story = cut(self._step.seam, state, self.context)
         else:
             assert self._step.spot is not None
             story = place(self._step.spot, state, self.context)
@@ -137,6 +143,8 @@ class Mission:
         self._news.append(f"{self._step}: {outcome.reason}")
         if outcome.success:
             self._blocked.clear()
+        elif self._step.skill == "cut":
+            self._cuts[str(self._step.seam)] += 1 if outcome.tried else ATTEMPTS
         elif self._step.skill == "place" or (self._step.skill == "push" and not outcome.tried):
             assert self._step.spot is not None
             self._bad_spots.append((self._step.object, self._step.spot.position))
