@@ -88,15 +88,15 @@ def arm_path(push: Push, thing: np.ndarray, tip: float, generator: np.random.Gen
         for flipped in (0.0, np.pi):
             rotation = hand_down(heading + flipped)
             for posture in POSTURES:
-                q = _reach(np.concatenate([base, posture]), positions[0], rotation)
-                if q is not None and _reach(q, positions[-1], rotation) is not None:
-                    path = _follow(q, positions, rotation)
+                q = reach(np.concatenate([base, posture]), positions[0], rotation)
+                if q is not None and reach(q, positions[-1], rotation) is not None:
+                    path = follow(q, positions, rotation)
                     if path is not None:
                         return path
     return None
 
 
-def _reach(q: np.ndarray, position: np.ndarray, rotation: np.ndarray) -> np.ndarray | None:
+def reach(q: np.ndarray, position: np.ndarray, rotation: np.ndarray) -> np.ndarray | None:
     """Arm joints with the TCP at a pose, by damped least squares from q (10,); None if not found."""
     q = q.copy()
     for _ in range(60):
@@ -110,7 +110,7 @@ def _reach(q: np.ndarray, position: np.ndarray, rotation: np.ndarray) -> np.ndar
     return None
 
 
-def _follow(q: np.ndarray, positions: np.ndarray, rotation: np.ndarray) -> np.ndarray | None:
+def follow(q: np.ndarray, positions: np.ndarray, rotation: np.ndarray) -> np.ndarray | None:
     """Joints along TCP positions (n, 3); None where the arm cannot follow."""
     path: list[np.ndarray] = []
     for position in positions:
