@@ -15,8 +15,8 @@ import numpy as np
 
 from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULES
 from robotctl.errors import MissingPartError
-from robotctl.robot import JOINT_NAMES
 from robotctl.geometry import rotation_z
+from robotctl.robot import JOINT_NAMES
 from robotctl.scene import Box, Furniture, Item, Scene
 from robotctl.scene_files import scenes_folder
 from robotctl.simulation.bodies import Body

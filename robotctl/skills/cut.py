@@ -1,4 +1,4 @@
-"""Cut: hold the blade across joined food above one of its seams, press down to the board, push the pieces apart, look."""
+"""Cut: hold the blade across food above one of its seams, press down to the board, push the pieces apart, look."""
 
 from __future__ import annotations
 

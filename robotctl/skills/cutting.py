@@ -105,9 +105,7 @@ def features(
         "offset": abs(offset),
         "angle": abs(angle),
         "depth": depth,
-        "left": food.height - depth,
         "speed": speed,
         "height": food.height,
-        "radius": 0.5 * food.height,
         "force": food.cut_force,
     }

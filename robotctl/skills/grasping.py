@@ -15,7 +15,6 @@ from robotctl.state import ObjectState
 TURNS = 12  # a symmetric grasp is tried at this many angles about the object's axis
 DEPTHS = (0.0, -0.006, -0.012, -0.018)  # how much farther along the approach the fingers close than suggested [m]
 SHIFTS = {"handle": (0.0, -0.03, 0.03)}  # along the object's x axis [m]
-PAD = 0.011  # half width of a finger's pad [m]
 PRE_GRASP = 0.10  # the hand comes from this far along the approach direction [m]
 
 
@@ -46,15 +45,15 @@ def hand_rotation(approach: np.ndarray, closing: np.ndarray) -> np.ndarray:
 def grasp_poses(item: ObjectState, kind: ObjectKind) -> Iterator[GraspPose]:
     """Every way the kind's grasps apply to the object where it is: turned, shifted, deeper or not, either way round.
 
-    Which of them hold is for the outcome model to know. Nothing closes on an edge.
+    Which of them hold is for the outcome model to know. What cuts is not shifted: nothing closes on its edge, and its
+    handle is held where the lever to the edge is short.
     """
     body = matrix_from_quaternion(item.quaternion)
     for grasp in kind.grasps:
         turns = 2 * np.pi * np.arange(TURNS) / TURNS if grasp.symmetric else np.zeros(1)
-        for depth, shift in itertools.product(DEPTHS, SHIFTS.get(grasp.kind, (0.0,))):
+        shifts = SHIFTS.get(grasp.kind, (0.0,)) if kind.edge is None else (0.0,)
+        for depth, shift in itertools.product(DEPTHS, shifts):
             local = grasp.position + depth * grasp.approach + np.array([shift, 0.0, 0.0])
-            if kind.edge is not None and (local - kind.edge.heel) @ kind.edge.along > -PAD:
-                continue
             for turn in turns:
                 frame = body @ rotation_z(turn)
                 for sense in (1.0, -1.0):

@@ -1,9 +1,9 @@
 """Best-first search over skills: which object to pick next, and where to put it, until the objective is met.
 
 Nothing here knows the task. Preconditions and effects are those of the skills (pick: empty hand; place: the thing
-is held; push: empty hand, the thing stands on the place; cut: a blade is held, the seam gapes then), costs are seconds plus the price of failing as the learned
-outcome model predicts it. So a plate that lies flat is first pushed to the table's edge: a pick there is foreseen to
-succeed, a pick where it is is not.
+is held; push: empty hand, the thing stands on the place; cut: a blade is held, the seam gapes then), costs are seconds
+plus the price of failing as the learned outcome model predicts it. So a plate that lies flat is first pushed to the
+table's edge: a pick there is foreseen to succeed, a pick where it is is not.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robotctl.geometry import inverse, matrix_from_quaternion, quaternion_from_matrix, rotation_z, transform
-from robotctl.robot import HAND, STROKE, TCP, forward, tcp_pose
+from robotctl.geometry import inverse, matrix_from_quaternion, rotation_z, transform
+from robotctl.robot import HAND, STROKE, forward, tcp_pose
 from robotctl.scene import Box, Furniture, Item, Join, ObjectKind, Scene, Seam
 from robotctl.simulation.bullet import BulletSimulator
-from robotctl.simulation.sensing import in_ball, turned
-from robotctl.skills.cut import ABOVE, ASIDE, LEFT, SPEED
+from robotctl.simulation.sensing import in_ball
+from robotctl.skills.cut import ABOVE, ASIDE, LEFT, SPEED, lever
 from robotctl.skills.cutting import BESIDE, END, PARTED, Cut, faces, features, gap
 from robotctl.state import TICK, ObjectState, Observation
 from robotctl.training.push_data import POSTURES, follow, reach
@@ -223,8 +223,7 @@ def try_cut(room: CutRoom, generator: np.random.Generator) -> SkillAttempt:
         way = np.array([way[0], way[1], 0.0]) / np.hypot(way[0], way[1])
         aim = rotation_z(plan.angle) @ np.array([-way[1], way[0], 0.0])
         cut = Cut(0.5 * (one + other) + plan.offset * way, aim, plan.at)
-        lever = float(abs((held[:3, :3] @ (edge.heel + plan.at * edge.along) + held[:3, 3] - TCP) @ held[:3, :3] @ edge.along))
-        seen = features(food, lever, plan.offset, plan.angle, food.height - plan.left, plan.speed)
+        seen = features(food, lever(cut, edge, held), plan.offset, plan.angle, food.height - plan.left, plan.speed)
 
         def go(height: float, aside: float, speed: float) -> bool:
             position, rotation = cut.hand(edge, TOP + height, believed)
