@@ -358,6 +358,13 @@ def test_the_search_finds_knife_cuts_and_tray_by_itself() -> None:
     assert not planned(state, Experience(cuts=frozenset({str(SEAMS[1])})))[1]
 
 
+def test_food_that_was_not_seen_is_not_cut_yet() -> None:
+    state = believed()
+    goals = ground(TASK, arrangement(state), {o.name: o.labels for o in state.objects})
+    part = replace(state, objects=tuple(o for o in state.objects if o.name != "cucumber_1a"))
+    assert not plan_task(part, goals, context_of()).complete
+
+
 def test_without_something_sharp_nothing_is_cut() -> None:
     state = believed()
     state = replace(state, objects=tuple(o for o in state.objects if o.name != "knife_1"))

@@ -142,7 +142,7 @@ def _remaining(goal: Goal, node: _Node, context: SkillContext, state: State) -> 
     if _met(goal, node):
         return 0.0
     if goal.relation == "sliced":
-        return 0.0 if goal.negate else context.outcomes.duration("cut", state.object(goal.seams[0].first).kind)
+        return 0.0 if goal.negate else context.outcomes.duration("cut", context.scene.kind_of(goal.seams[0].first).name)
     kind = state.object(goal.object).kind
     rest = context.outcomes.duration("place", kind)
     carried = rest if node.held == goal.object else rest + context.outcomes.duration("pick", kind)
@@ -230,13 +230,15 @@ def _cuts(
         if goal.relation != "sliced" or goal.negate or str(goal.seams[0]) in experience.cuts:
             continue
         (seam,) = goal.seams
-        kind = context.scene.kinds[state.object(seam.first).kind]
+        pieces = next(join.items for join in context.scene.joins if join.name == seam.food)
+        if not node.where.keys() >= set(pieces):
+            continue  # not all of it has been seen
+        kind = context.scene.kind_of(seam.first)
         chance = context.outcomes.success_probability("cut", kind.name, foreseen_features(kind))
         duration = context.outcomes.duration("cut", kind.name)
         step = SkillStep("cut", goal.object, None, chance, duration, seam)
         one, other, way = faces(seam, node.where[seam.first], node.where[seam.second])
         side = smaller_side(seam, context.scene)
-        pieces = next(join.items for join in context.scene.joins if join.name == seam.food)
         middle = pieces.index(seam.second)
         shift = side * ASIDE * way
         moved = {
