@@ -30,7 +30,7 @@ from robotctl.state import Held, ObjectState, RobotState, State
 from robotctl.task import Task, load_task
 from robotctl.task_planning.goals import arrangement, ground
 from robotctl.task_planning.search import Experience, plan_task
-from robotctl.training.cut_data import TOP, CutPlan, _Arm, blades, collect_cuts, cut_room, cuttable, random_cut, try_cut
+from robotctl.training.cut_data import TOP, Arm, CutPlan, blades, collect_cuts, cut_room, cuttable, random_cut, try_cut
 from robotctl.world_model.contact import QUASI_STATIC
 
 TASK = load_task("kitchen/slice-cucumber")
@@ -253,7 +253,7 @@ def test_closed_fingers_part_nothing() -> None:
     items = tuple(item for item in room.scene.items if item.name != "knife")
     scene = replace(room.scene, items=items)
     with BulletSimulator(scene) as simulator:
-        arm = _Arm(simulator, 1000)
+        arm = Arm(simulator, 1000)
         arm.rest(0.4)
         seams = scene.seams()
         truth = simulator.truth()

@@ -152,7 +152,7 @@ def _posture(hand: np.ndarray, rotation: np.ndarray, way: np.ndarray) -> np.ndar
     return None
 
 
-class _Arm:
+class Arm:
     """The arm in the simulator, moved along straight lines of the hand."""
 
     def __init__(self, simulator: BulletSimulator, seed: int) -> None:
@@ -213,7 +213,7 @@ def try_cut(room: CutRoom, generator: np.random.Generator) -> SkillAttempt:
     assert edge is not None
     food = scene.kind_of(seam.first)
     with BulletSimulator(scene) as simulator:
-        arm = _Arm(simulator, int(generator.integers(2**31)))
+        arm = Arm(simulator, int(generator.integers(2**31)))
         arm.rest(TICK, room.blade.grasps[0].opening if room.blade.grasps else STROKE)
         arm.rest(CLOSE)
         held = arm.in_hand()
