@@ -105,6 +105,10 @@ def _too_blind(scene: Scene, assumptions: Assumptions) -> Iterator[str]:
 
 
 def _doable(predicate: Predicate, scene: Scene) -> Iterator[str]:
+    if predicate.is_ == "sliced":
+        if not any(scene.kinds[item.kind].edge for item in scene.items):
+            yield f"'{predicate.object}' cannot be sliced: no item's kind has an 'edge'"
+        return
     names = [predicate.object] if predicate.object else list(starting(scene, predicate.forall, predicate.origin))
     kinds = [scene.kind_of(name) for name in names]
     for name, kind in zip(names, kinds, strict=True):

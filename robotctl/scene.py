@@ -68,6 +68,25 @@ class Grasp:
 
 
 @dataclass(frozen=True, eq=False)
+class Edge:
+    """The straight part of a blade's cutting edge, in the object's body frame."""
+
+    heel: np.ndarray  # (3,) its end next to the handle [m]
+    tip: np.ndarray  # (3,) [m]
+    facing: np.ndarray  # (3,) unit, the way it cuts: square to the edge, in the blade's plane
+
+    @property
+    def along(self) -> np.ndarray:
+        """From heel to tip, (3,) unit."""
+        way = self.tip - self.heel
+        return np.asarray(way / np.linalg.norm(way))
+
+    @property
+    def length(self) -> float:
+        return float(np.linalg.norm(self.tip - self.heel))
+
+
+@dataclass(frozen=True, eq=False)
 class ObjectKind:
     """What all objects of a kind share."""
 
@@ -81,6 +100,13 @@ class ObjectKind:
     spheres: np.ndarray  # (n, 4) x y z r in the body frame, together they cover the object [m]
     blade: np.ndarray  # (n,) bool: which spheres belong to a sharp edge
     grasps: tuple[Grasp, ...]
+    edge: Edge | None = None  # what it cuts with
+    cut_force: float = 0.0  # with which a blade opens a seam between pieces of this kind [N]; 0: it cannot be cut
+    cut_faces: tuple[float, ...] = ()  # where along the body's x axis its cut faces are [m]
+
+    def face(self, x: float) -> np.ndarray:
+        """Middle of the cut face at x, (3,) in the body frame [m]."""
+        return np.array([x, 0.0, 0.5 * self.height])
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +119,29 @@ class Item:
     yaw: float  # [rad]
     jitter: float  # radius of the disc the start is drawn from [m]
     turn: float  # the start's yaw is drawn from +- this [rad]
+
+
+@dataclass(frozen=True, eq=False)
+class Seam:
+    """Where two neighbouring pieces of joined food meet: a blade can part them there."""
+
+    food: str  # name of the joined food
+    first: str  # the two pieces, items
+    second: str
+    first_face: np.ndarray  # (3,) middle of the cut face, in the first piece's body frame [m]
+    second_face: np.ndarray  # (3,) the same in the second's
+
+    def __str__(self) -> str:
+        return f"{self.first}/{self.second}"
+
+
+@dataclass(frozen=True, eq=False)
+class Join:
+    """Food of one piece at the start, that can be cut: items in a row, each joined to the next."""
+
+    name: str
+    items: tuple[str, ...]
+    seams: tuple[Seam, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +183,12 @@ class Scene:
     sensors: Sensors
     text: str  # the file's source
     description: str = ""
+    joins: tuple[Join, ...] = ()
+
+    def seams(self) -> tuple[Seam, ...]:
+        """All seams whose two pieces are there."""
+        present = {item.name for item in self.items}
+        return tuple(s for join in self.joins for s in join.seams if {s.first, s.second} <= present)
 
     def boxes(self) -> tuple[Box, ...]:
         """All boxes of all furniture."""

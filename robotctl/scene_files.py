@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,16 +14,20 @@ from pydantic import Field
 from robotctl.assets import check_urdf, tree_root
 from robotctl.errors import UsageError, nearest
 from robotctl.files import Document, Location, load_yaml
+from robotctl.geometry import rotation_z
 from robotctl.scene import (
     Actuators,
     Box,
+    Edge,
     Furniture,
     Grasp,
     Item,
+    Join,
     ObjectKind,
     Place,
     Region,
     Scene,
+    Seam,
     Sensors,
 )
 from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, unique, validate
@@ -42,6 +47,7 @@ ROOM_LABELS = frozenset(
 SCENE_SCHEMA = "robotctl/scene.v1"
 KINDS_SCHEMA = "robotctl/kinds.v1"
 HOME_ARM = (0.0, -0.6, 0.0, -2.3, 0.0, 1.7, 0.785)  # robot_start without `arm`: tucked over the base [rad]
+MEET = 0.002  # cut faces of joined pieces lie this near each other [m]
 MASS_TOLERANCE = 0.05  # a kind's mass and its URDF's may differ by this share
 PACKAGED = "robotctl:"  # a file reference that begins so is looked up in the packaged scenes folder
 
@@ -99,6 +105,13 @@ class ItemFile(Strict):
     turn: Annotated[float, Unit("rad", minimum=0, maximum=np.pi)] = 0.0
 
 
+class JoinFile(Strict):
+    """An entry of `joins`, in a scene or in a task: items in a row that are one thing until a blade parts them."""
+
+    name: Name
+    items: Annotated[list[Name], Field(min_length=2, max_length=12)]
+
+
 class _StartFile(Strict):
     base: Annotated[Numbers, Unit("m", 2, minimum=-10, maximum=10)]
     yaw: _Angle = 0.0
@@ -152,6 +165,7 @@ class SceneFile(Strict):
     places: Annotated[list[_PlaceFile], Field(max_length=500)]
     regions: Annotated[list[_RegionFile], Field(max_length=500)] = []
     items: Annotated[list[ItemFile], Field(max_length=500)]
+    joins: Annotated[list[JoinFile], Field(max_length=50)] = []
 
 
 class _GraspFile(Strict):
@@ -162,6 +176,12 @@ class _GraspFile(Strict):
     closing: _Direction
     opening: Annotated[float, Unit("m", positive=True, maximum=0.08)]
     symmetric: bool = False
+
+
+class _EdgeFile(Strict):
+    heel: Annotated[Numbers, Unit("m", 3, minimum=-1.0, maximum=1.0)]
+    tip: Annotated[Numbers, Unit("m", 3, minimum=-1.0, maximum=1.0)]
+    facing: _Direction
 
 
 class _KindFile(Strict):
@@ -175,6 +195,9 @@ class _KindFile(Strict):
     spheres: Annotated[list[_Sphere], Field(max_length=64)]
     blade_spheres: Annotated[list[_Sphere], Field(max_length=64)] = []
     grasps: Annotated[list[_GraspFile], Field(max_length=64)] = []
+    edge: _EdgeFile | None = None
+    cut_force: Annotated[float, Unit("N", positive=True, maximum=100)] | None = None
+    cut_faces: Annotated[list[Annotated[float, Unit("m", minimum=-1.0, maximum=1.0)]], Field(max_length=2)] = []
 
 
 class KindsFile(Strict):
@@ -254,6 +277,7 @@ def load_scene(path_or_name: str | os.PathLike[str]) -> Scene:
     for i, piece in enumerate(file.furniture):
         unique(document, ("furniture", i, "boxes"), (box.name for box in piece.boxes))
     start = file.robot_start
+    items = items_of(document, file.items, kinds)
     return Scene(
         name=file.name,
         path=document.path.resolve(),
@@ -261,12 +285,13 @@ def load_scene(path_or_name: str | os.PathLike[str]) -> Scene:
         places=tuple(_place(document, i, place) for i, place in enumerate(file.places)),
         regions=tuple(Region(r.name, frozenset(r.labels), _box(r)) for r in file.regions),
         kinds=kinds,
-        items=items_of(document, file.items, kinds),
+        items=items,
         robot_start=np.array([*start.base, start.yaw, *start.arm]),
         actuators=_actuators(file.actuators),
         sensors=Sensors(**file.sensors.model_dump()),
         text=document.text,
         description=file.description,
+        joins=joins_of(document, file.joins, items, kinds),
     )
 
 
@@ -286,6 +311,58 @@ def items_of(document: Document, items: Sequence[ItemFile], kinds: Mapping[str, 
         if item.kind not in kinds:
             document.fail(("items", i, "kind"), f"unknown object kind '{item.kind}'{nearest(item.kind, kinds)}")
     return tuple(Item(i.name, i.kind, np.array(i.position), i.yaw, i.jitter, i.turn) for i in items)
+
+
+def joins_of(
+    document: Document, joins: Sequence[JoinFile], items: Sequence[Item], kinds: Mapping[str, ObjectKind]
+) -> tuple[Join, ...]:
+    """The joined things under a file's key `joins`; `items` are the same file's."""
+    unique(document, "joins", (join.name for join in joins))
+    named = {item.name: item for item in items}
+    index = {item.name: i for i, item in enumerate(items)}
+    used: dict[str, str] = {}
+    out = []
+    for i, join in enumerate(joins):
+        if join.name in named:
+            document.fail(("joins", i, "name"), f"'{join.name}' is the name of an item, too")
+        for k, name in enumerate(join.items):
+            at = ("joins", i, "items", k)
+            if name not in named:
+                document.fail(at, f"no item '{name}'{nearest(name, named)}")
+            if name in used:
+                document.fail(at, f"'{name}' is part of '{used[name]}' already")
+            used[name] = join.name
+            if not kinds[named[name].kind].cut_force:
+                document.fail(at, f"'{name}' cannot be cut: its kind '{named[name].kind}' has no 'cut_force'")
+            if k and (named[name].jitter or named[name].turn):
+                key = "jitter" if named[name].jitter else "turn"
+                document.fail(("items", index[name], key), f"'{name}' moves with '{join.items[0]}': give it there")
+        pieces = [named[name] for name in join.items]
+        seams = [
+            _seam(document, ("joins", i, "items", k + 1), join.name, a, b, kinds)
+            for k, (a, b) in enumerate(itertools.pairwise(pieces))
+        ]
+        out.append(Join(join.name, tuple(join.items), tuple(seams)))
+    return tuple(out)
+
+
+def _seam(
+    document: Document, location: Location, food: str, first: Item, second: Item, kinds: Mapping[str, ObjectKind]
+) -> Seam:
+    """Where two pieces meet: the pair of cut faces that lie on each other and look at each other."""
+    best, gap = None, np.inf
+    a, b = kinds[first.kind], kinds[second.kind]
+    for x, y in itertools.product(a.cut_faces, b.cut_faces):
+        one, other = (
+            item.position + rotation_z(item.yaw) @ face for item, face in ((first, a.face(x)), (second, b.face(y)))
+        )
+        toward = np.sign(x) * np.sign(y) * np.cos(first.yaw - second.yaw)
+        if toward < -0.999 and np.linalg.norm(one - other) < gap:
+            best, gap = Seam(food, first.name, second.name, a.face(x), b.face(y)), float(np.linalg.norm(one - other))
+    if best is None or gap > MEET:
+        far = "no cut face of one looks at one of the other" if best is None else f"{1000 * gap:.0f} mm between them"
+        document.fail(location, f"'{first.name}' and '{second.name}' do not meet: {far}")
+    return best
 
 
 def _box(file: _BoxFile | _RegionFile) -> Box:
@@ -346,6 +423,13 @@ def _kind(document: Document, location: Location, file: _KindFile) -> ObjectKind
                 document.fail((*location, name, i), "the radius (fourth number) must be above 0")
     if bool(file.blade_spheres) != ("sharp" in file.labels):
         document.fail((*location, "labels"), "the label 'sharp' and 'blade_spheres' go together")
+    if file.edge is not None and "sharp" not in file.labels:
+        document.fail((*location, "edge"), "what has an edge is 'sharp': add the label and 'blade_spheres'")
+    if (file.cut_force is None) != (not file.cut_faces):
+        key = "cut_faces" if file.cut_force is None else "cut_force"
+        document.fail((*location, key), "'cut_force' and 'cut_faces' go together")
+    if any(abs(x) < 1e-6 for x in file.cut_faces):
+        document.fail((*location, "cut_faces"), "a cut face lies on one side of the middle, at x below or above 0")
     unique(document, (*location, "grasps"), (grasp.name for grasp in file.grasps))
     return ObjectKind(
         name=file.name,
@@ -358,7 +442,20 @@ def _kind(document: Document, location: Location, file: _KindFile) -> ObjectKind
         spheres=np.array(spheres),
         blade=np.arange(len(spheres)) >= len(file.spheres),
         grasps=tuple(_grasp(document, (*location, "grasps", i), g) for i, g in enumerate(file.grasps)),
+        edge=None if file.edge is None else _edge(document, (*location, "edge"), file.edge),
+        cut_force=file.cut_force or 0.0,
+        cut_faces=tuple(file.cut_faces),
     )
+
+
+def _edge(document: Document, location: Location, file: _EdgeFile) -> Edge:
+    heel, tip = np.array(file.heel), np.array(file.tip)
+    if np.linalg.norm(tip - heel) < 0.01:
+        document.fail((*location, "tip"), "an edge is at least 10 mm long")
+    edge = Edge(heel, tip, _unit(document, (*location, "facing"), file.facing))
+    if abs(edge.facing @ edge.along) > 1e-3:
+        document.fail((*location, "facing"), "must be square to the edge from heel to tip")
+    return edge
 
 
 def _grasp(document: Document, location: Location, file: _GraspFile) -> Grasp:

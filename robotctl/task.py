@@ -22,7 +22,9 @@ from robotctl.scene import Box, Place, Scene
 from robotctl.scene_files import (
     OBJECT_LABELS,
     ItemFile,
+    JoinFile,
     items_of,
+    joins_of,
     load_scene,
     looks_like_path,
     referenced,
@@ -33,7 +35,7 @@ from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, one_or_mo
 TASK_SCHEMA = "robotctl/task.v1"
 PEOPLE_SCHEMA = "robotctl/people.v1"
 PREDICATES = frozenset({"on", "at", "inside", "next_to", "open", "held", "upright", "sliced", "clean_surface"})
-SUPPORTED = frozenset({"on", "at", "inside", "upright"})
+SUPPORTED = frozenset({"on", "at", "inside", "upright", "sliced"})
 WITH_PLACE = frozenset({"on", "at", "inside"})
 CLIPS = frozenset({"walk", "stand"})
 REACH = 1.2  # a standing person reaches this far sideways, leaning included [m]
@@ -69,10 +71,10 @@ class PersonPlan:
 class Predicate:
     """One condition on the end state. Exactly one of `forall` and `object` is given."""
 
-    is_: str  # on, at, inside, upright; more words are reserved
+    is_: str  # on, at, inside, upright, sliced; more words are reserved
     place: str | None  # name of a place, or a label that several places share
     forall: frozenset[str]  # every object with all these labels
-    object: str | None
+    object: str | None  # for `sliced` the name of a joined thing
     negate: bool
     origin: str | None = None  # restricts `forall` to objects that begin on this place (name or label)
     within: float = AT  # how near the middle of its place `at` means [m]
@@ -152,6 +154,7 @@ class TaskFile(Strict):
     description: str = ""
     scene: str
     items: Annotated[list[ItemFile], Field(max_length=500)] | None = None  # in place of the scene's
+    joins: Annotated[list[JoinFile], Field(max_length=50)] = []  # of these items
     people: Annotated[list[_PersonFile], Field(max_length=20)] = []
     objective: _ObjectiveFile
     within: Annotated[float, Unit("s", positive=True, maximum=86400)]
@@ -200,7 +203,10 @@ def load_task(path_or_name: str | os.PathLike[str]) -> Task:
     file = validate(document, TaskFile)
     scene = load_scene(referenced(document, ("scene",), file.scene))
     if file.items is not None:
-        scene = replace(scene, items=items_of(document, file.items, scene.kinds))
+        items = items_of(document, file.items, scene.kinds)
+        scene = replace(scene, items=items, joins=joins_of(document, file.joins, items, scene.kinds))
+    elif file.joins:
+        document.fail(("joins",), "joins the task's own 'items', but there are none")
     path = document.path.resolve()
     unique(document, "people", (person.name for person in file.people))
     return Task(
@@ -250,6 +256,8 @@ def _predicate(
         )
     if (name is None) == (file.forall is None):
         document.fail(location, "say what is meant with either 'object' or 'forall'")
+    if is_ == "sliced":
+        return _sliced(document, location, key, name, scene, negate)
     items = {item.name for item in scene.items}
     if name is not None and name not in items:
         document.fail((*location, key), f"no object '{name}' in scene {scene.name}{nearest(name, items)}")
@@ -268,6 +276,18 @@ def _predicate(
             where = f" on {origin}" if origin else ""
             document.fail((*location, "forall"), f"no object with {_and(labels)} begins{where}")
     return Predicate(is_, file.place, labels, name, negate, origin, file.within or AT)
+
+
+def _sliced(
+    document: Document, location: Location, key: str, name: str | None, scene: Scene, negate: bool
+) -> Predicate:
+    """`{sliced: NAME}`: of one joined thing."""
+    joined = {join.name for join in scene.joins}
+    if name is None:
+        document.fail(location, "'sliced' is said of one thing: {sliced: NAME}")
+    if name not in joined:
+        document.fail((*location, key), f"nothing of joined pieces is called '{name}'{nearest(name, joined)}")
+    return Predicate("sliced", None, frozenset(), name, negate)
 
 
 def starting(scene: Scene, labels: frozenset[str], origin: str | None) -> tuple[str, ...]:

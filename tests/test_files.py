@@ -302,10 +302,10 @@ TYPOS = [
      "9:46: key 'objective.all[0].is': unknown predicate 'over'; did you mean 'open'?"),
     ("task", "is: on", "is: next_to",
      "9:46: key 'objective.all[0].is': 'next_to' is not supported yet by this version; "
-     "supported: at, inside, on, upright"),
+     "supported: at, inside, on, sliced, upright"),
     ("task", "upright: cup_1", "open: cup_1",
      "10:20: key 'objective.all[1].not.open': 'open' is not supported yet by this version; "
-     "supported: at, inside, on, upright"),
+     "supported: at, inside, on, sliced, upright"),
     ("task", "upright: cup_1", "upright: cup_3",
      "10:23: key 'objective.all[1].not.upright': no object 'cup_3' in scene room; did you mean 'cup_2'?"),
     ("task", "on: table}", "on: floor, and: table}",

@@ -2,13 +2,13 @@
 
 A body is a list of closed solids, each with a mass and a colour. From the solids come the visual meshes (one OBJ for
 each colour or texture), the mass, the centre of mass and the true inertia (integrated over the solids); collision
-shapes are boxes and cylinders, so that a vessel is hollow and every contact is between convex shapes.
+shapes are boxes, cylinders and convex meshes, so that a vessel is hollow and every contact is between convex shapes.
 Body frame of an object: origin at the centre of its lowest face, z up as it is used.
 """
 
 from __future__ import annotations
 
-from modelling.cutlery import cucumber, fork, knife
+from modelling.cutlery import cucumber, cucumber_pieces, fork, kitchen_knife, knife
 from modelling.dishes import bowl, cup, plate, pot
 from modelling.kitchen import kitchen
 from modelling.pantry import pantry
@@ -23,7 +23,8 @@ def main() -> None:
     meshes.mkdir(parents=True, exist_ok=True)
     for old in [*ASSETS.glob("*.urdf"), *meshes.iterdir()]:
         old.unlink()
-    for make in (cup, bowl, plate, pot, fork, knife, cucumber, pantry, robot, kitchen, people):
+    cutlery = (fork, knife, kitchen_knife, cucumber, cucumber_pieces)
+    for make in (cup, bowl, plate, pot, *cutlery, pantry, robot, kitchen, people):
         make()
     write_palette(meshes / "palette.mtl", SURFACES)
     write_textures(meshes)

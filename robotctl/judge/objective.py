@@ -5,8 +5,11 @@ on PLACE      its lowest point within 2 cm of the place's height, its centre ove
 inside PLACE  the same, but up to 30 cm above the place's surface, for things that lie on others in it.
 at PLACE      on it, and the origin of its body frame within the task's distance (2 cm) of the place's middle.
 upright       its z axis within 15 degrees of vertical.
+sliced        at each of its seams the middles of the two cut faces, which lie on each other before, are at least 5 mm
+              apart.
 
-The object must be at rest and out of the hand; otherwise nothing about it is true yet, not even `not on`.
+The object must be at rest and out of the hand; otherwise nothing about it is true yet, not even `not on`. Of food in
+pieces this holds for every piece.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from robotctl.task import Predicate, Task
 CLOSE = 0.02  # [m] between an object's lowest point and the surface it stands on
 DEPTH = 0.30  # [m] how far above a place's surface things in it may lie
 RESTING = 0.02  # [m/s]
+PARTED = 0.005  # [m]
 UPRIGHT = np.cos(np.deg2rad(15.0))
 
 
@@ -43,6 +47,10 @@ def judge_objective(
     satisfied: list[str] = []
     unsatisfied: list[str] = []
     for predicate in task.objective:
+        if predicate.is_ == "sliced":
+            words = f"{predicate.object} {'not ' if predicate.negate else ''}sliced"
+            (satisfied if _sliced(predicate, task.scene, end) else unsatisfied).append(words)
+            continue
         for name in _meant(predicate, task.scene, bodies, start):
             true = _settled(name, end) and _holds(predicate, name, task.scene, bodies[name], end) != predicate.negate
             words = " ".join(w for w in (name, "not" if predicate.negate else "", predicate.is_, predicate.place) if w)
@@ -59,6 +67,21 @@ def _meant(predicate: Predicate, scene: Scene, bodies: Mapping[str, Body], start
         return names
     places = _places(scene, predicate.origin)
     return [n for n in names if any(_stands(p, n, bodies[n], start, 0.03) for p in places)]
+
+
+def _sliced(predicate: Predicate, scene: Scene, end: Arrangement) -> bool:
+    """Whether all seams of a joined thing gape (or, negated, not all), its pieces being at rest."""
+    seams = [seam for seam in scene.seams() if seam.food == predicate.object]
+    if not all(_settled(piece, end) for seam in seams for piece in (seam.first, seam.second)):
+        return False
+    apart = [_there(s.first, s.first_face, end) - _there(s.second, s.second_face, end) for s in seams]
+    gaps = np.linalg.norm(apart, axis=1)
+    return bool(np.all(gaps >= PARTED)) != predicate.negate
+
+
+def _there(name: str, point: np.ndarray, end: Arrangement) -> np.ndarray:
+    """A point of an object's body frame in the world, (3,)."""
+    return np.asarray(rotation_of(end.quaternion[name]) @ point + end.position[name])
 
 
 def _settled(name: str, end: Arrangement) -> bool:

@@ -151,6 +151,8 @@ class BulletSimulator:
             positionGains=[FINGER_GAIN, FINGER_GAIN], physicsClientId=world.client,
         )  # fmt: skip
         p.stepSimulation(physicsClientId=world.client)
+        if world.seams is not None:
+            world.seams.step()
         self._read_joints()
 
     def _inverse_dynamics(self, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray) -> np.ndarray:

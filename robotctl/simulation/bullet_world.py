@@ -1,6 +1,6 @@
 """Builds a scene with the robot and people in an engine of its own: what stands where when an episode begins.
 
-Nothing is ever held by a constraint: grasps hold by friction.
+Nothing in a hand is ever held by a constraint: grasps hold by friction. Only pieces of joined food are (seams.py).
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,15 @@ import numpy as np
 
 from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULES
 from robotctl.errors import MissingPartError
+from robotctl.geometry import rotation_z
 from robotctl.robot import JOINT_NAMES
 from robotctl.scene import Box, Furniture, Item, Scene
 from robotctl.scene_files import scenes_folder
+from robotctl.simulation.bodies import Body
 from robotctl.simulation.looks import garments
 from robotctl.simulation.people import Person
 from robotctl.simulation.quiet import quiet
+from robotctl.simulation.seams import Seams
 from robotctl.state import TICK
 from robotctl.task import PersonPlan
 
@@ -43,15 +45,6 @@ MEETS = {FURNITURE: ROBOT | OBJECT, ROBOT: FURNITURE | OBJECT | PERSON, OBJECT: 
 ITEMS, CAMERAS, ENCODERS, PEOPLE = 0, 1, 2, 10
 
 
-@dataclass(frozen=True)
-class Body:
-    """A movable object in the engine: its id and its body frame in its centre-of-mass frame."""
-
-    id: int
-    offset: np.ndarray  # (3,)
-    turn: np.ndarray  # (4,) xyzw
-
-
 class World:
     """The bodies of a scene in the engine, by their ids there."""
 
@@ -64,6 +57,7 @@ class World:
     objects: list[Body]  # in the order of the scene's items
     offsets: np.ndarray  # (n, 3) of these bodies
     turns: np.ndarray  # (n, 4)
+    seams: Seams | None  # of joined food, if there is any
     people: list[Person]
     figures: list[tuple[int, int]]  # body, and which capsule of all people it follows
 
@@ -201,16 +195,45 @@ class World:
                 p.changeVisualShape(robot, joint, rgbaColor=[0.94, 0.94, 0.94, 1.0], **client)
 
     def _build_objects(self, generator: np.random.Generator) -> None:
-        self.objects = [self._build_object(item, generator) for item in self._scene.items]
+        starts = self._starts(generator)
+        self.objects = [self._build_object(item, *start) for item, start in zip(self._scene.items, starts, strict=True)]
         self.offsets = np.array([body.offset for body in self.objects]).reshape(-1, 3)
         self.turns = np.array([body.turn for body in self.objects]).reshape(-1, 4)
 
-    def _build_object(self, item: Item, generator: np.random.Generator) -> Body:
+        self.seams = self._build_seams()
+
+    def _starts(self, generator: np.random.Generator) -> list[tuple[np.ndarray, float]]:
+        """Where every item starts: position (3,) and yaw. What is joined moves as one, with its first piece."""
+        starts = []
+        for item in self._scene.items:
+            angle, radius = generator.uniform(0, 2 * np.pi), item.jitter * np.sqrt(generator.uniform())
+            yaw = item.yaw + item.turn * generator.uniform(-1, 1)
+            starts.append((item.position + radius * np.array([np.cos(angle), np.sin(angle), 0.0]), yaw))
+        index = {item.name: i for i, item in enumerate(self._scene.items)}
+        for seam in self._scene.seams():  # in the order of the pieces: the first of them is where it starts
+            first, second = self._scene.items[index[seam.first]], self._scene.items[index[seam.second]]
+            position, yaw = starts[index[seam.first]]
+            turn = yaw - first.yaw
+            moved = position + rotation_z(turn) @ (second.position - first.position)
+            starts[index[seam.second]] = (moved, second.yaw + turn)
+        return starts
+
+    def _build_seams(self) -> Seams | None:
+        scene = self._scene
+        if not scene.seams():
+            return None
+        bodies = {item.name: body for item, body in zip(scene.items, self.objects, strict=True)}
+        kinds = {item.name: scene.kinds[item.kind] for item in scene.items}
+        held = [
+            (s, bodies[s.first], bodies[s.second], max(kinds[s.first].cut_force, kinds[s.second].cut_force))
+            for s in scene.seams()
+        ]
+        edges = [(bodies[name], kind.edge) for name, kind in kinds.items() if kind.edge is not None]
+        return Seams(self.client, held, edges)
+
+    def _build_object(self, item: Item, position: np.ndarray, yaw: float) -> Body:
         client = {"physicsClientId": self.client}
         kind = self._scene.kinds[item.kind]
-        angle, radius = generator.uniform(0, 2 * np.pi), item.jitter * np.sqrt(generator.uniform())
-        yaw = item.yaw + item.turn * generator.uniform(-1, 1)
-        position = item.position + radius * np.array([np.cos(angle), np.sin(angle), 0.0])
         body = self._load(
             kind.urdf,
             basePosition=position.tolist(),

@@ -45,12 +45,14 @@ def hand_rotation(approach: np.ndarray, closing: np.ndarray) -> np.ndarray:
 def grasp_poses(item: ObjectState, kind: ObjectKind) -> Iterator[GraspPose]:
     """Every way the kind's grasps apply to the object where it is: turned, shifted, deeper or not, either way round.
 
-    Which of them hold is for the outcome model to know.
+    Which of them hold is for the outcome model to know. What cuts is not shifted: nothing closes on its edge, and its
+    handle is held where the lever to the edge is short.
     """
     body = matrix_from_quaternion(item.quaternion)
     for grasp in kind.grasps:
         turns = 2 * np.pi * np.arange(TURNS) / TURNS if grasp.symmetric else np.zeros(1)
-        for depth, shift in itertools.product(DEPTHS, SHIFTS.get(grasp.kind, (0.0,))):
+        shifts = SHIFTS.get(grasp.kind, (0.0,)) if kind.edge is None else (0.0,)
+        for depth, shift in itertools.product(DEPTHS, shifts):
             local = grasp.position + depth * grasp.approach + np.array([shift, 0.0, 0.0])
             for turn in turns:
                 frame = body @ rotation_z(turn)

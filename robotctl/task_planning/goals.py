@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from robotctl.geometry import matrix_from_quaternion, rotation_z
-from robotctl.scene import Place, Scene
+from robotctl.scene import Place, Scene, Seam
+from robotctl.skills.cutting import PARTED, gap
 from robotctl.state import State
 from robotctl.task import Predicate, Task
 
 ON_TOLERANCE = 0.03  # believed height above a place that still counts as standing on it [m]
 BELIEF = 0.004  # what is believed to be this much nearer than asked is near enough [m]
 UPRIGHT = np.cos(np.deg2rad(20.0))
+UNTURNED = np.array([0.0, 0.0, 0.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Pose:
 
     position: np.ndarray  # (3,) [m]
     up: float  # z component of the object's own z axis
+    quaternion: np.ndarray = field(default_factory=lambda: UNTURNED)  # (4,) xyzw
 
 
 Arrangement = Mapping[str, Pose]
@@ -37,8 +40,12 @@ class Goal:
     places: tuple[Place, ...]
     negate: bool = False
     within: float = 0.0  # how near the middle of its place `at` means [m]
+    seams: tuple[Seam, ...] = ()  # that shall be open: of `object`, which is joined food
 
     def met(self, arrangement: Arrangement) -> bool:
+        if self.relation == "sliced":
+            seen = all({s.first, s.second} <= arrangement.keys() for s in self.seams)
+            return seen and all(parted(seam, arrangement) for seam in self.seams) != self.negate
         pose = arrangement.get(self.object)
         if pose is None:
             return False
@@ -52,7 +59,14 @@ class Goal:
 
     def __str__(self) -> str:
         where = f" {self.places[0].name}" if self.places else ""
+        if len(self.seams) == 1:
+            where = f" at {self.seams[0]}"
         return f"{'not ' if self.negate else ''}{self.object} {self.relation}{where}"
+
+
+def parted(seam: Seam, arrangement: Arrangement) -> bool:
+    """Whether the seam gapes."""
+    return gap(seam, arrangement[seam.first], arrangement[seam.second]) >= PARTED
 
 
 def stands_on(pose: Pose, place: Place) -> bool:
@@ -64,7 +78,8 @@ def stands_on(pose: Pose, place: Place) -> bool:
 def arrangement(state: State) -> dict[str, Pose]:
     """The believed arrangement of all objects."""
     return {
-        item.name: Pose(item.position, float(matrix_from_quaternion(item.quaternion)[2, 2])) for item in state.objects
+        item.name: Pose(item.position, float(matrix_from_quaternion(item.quaternion)[2, 2]), item.quaternion)
+        for item in state.objects
     }
 
 
@@ -74,13 +89,24 @@ def places_named(scene: Scene, word: str) -> tuple[Place, ...]:
 
 
 def ground(task: Task, start: Arrangement, labels: Mapping[str, frozenset[str]]) -> tuple[Goal, ...]:
-    """The objective with `forall` expanded over the objects that are there at the start."""
+    """The objective with `forall` expanded over the objects that are there at the start, `sliced` over the seams."""
     goals = []
     for predicate in task.objective:
+        if predicate.is_ == "sliced":
+            goals += _sliced(predicate, task.scene)
+            continue
         places = places_named(task.scene, predicate.place) if predicate.place else ()
         for name in _subjects(predicate, task.scene, start, labels):
             goals.append(Goal(predicate.is_, name, places, predicate.negate, predicate.within))
     return tuple(goals)
+
+
+def _sliced(predicate: Predicate, scene: Scene) -> list[Goal]:
+    """A goal for each seam; a single one for all of them where not all may be open."""
+    assert predicate.object is not None
+    seams = tuple(seam for seam in scene.seams() if seam.food == predicate.object)
+    groups = [seams] if predicate.negate else [(seam,) for seam in seams]
+    return [Goal("sliced", predicate.object, (), predicate.negate, seams=group) for group in groups]
 
 
 def _subjects(

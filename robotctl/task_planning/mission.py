@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from robotctl.skills.context import SkillContext
+from robotctl.skills.cut import cut
 from robotctl.skills.executive import Executive
 from robotctl.skills.pick import pick
 from robotctl.skills.place import place
@@ -51,6 +52,7 @@ class Mission:
     _not_pulled: frozenset[str] = frozenset()  # objects that no pull was found for, until something else has moved
     _bad_spots: list[tuple[str, np.ndarray]] = field(default_factory=list)
     _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _cuts: Counter[str] = field(default_factory=Counter)  # failed cuts of each seam
     _done_since: float | None = None
     _news: list[str] = field(default_factory=list)
 
@@ -103,7 +105,8 @@ class Mission:
         """Plans from here and starts the first skill, unless the foreseen outcome is bad."""
         picks = frozenset(name for (skill, name), n in self._failures.items() if skill == "pick" and n >= ATTEMPTS)
         pushes, pulls = self._worn("push"), self._worn("pull") | self._not_pulled
-        experience = Experience(picks, frozenset(self._blocked), pushes, tuple(self._bad_spots), pulls)
+        cuts = frozenset(str(seam) for seam, n in self._cuts.items() if n >= ATTEMPTS)
+        experience = Experience(picks, frozenset(self._blocked), pushes, tuple(self._bad_spots), pulls, cuts)
         self.plan = plan_task(state, self.goals, self.context, experience)
         self.appraisal = appraise(self.plan, ATTEMPTS)
         # An incomplete plan is not begun, but it is carried on with: the rest may come within reach again.
@@ -127,6 +130,9 @@ class Mission:
         elif self._step.skill == "pull":
             assert self._step.spot is not None
             story = pull(self._step.object, self._step.spot, state, self.context)
+        elif self._step.skill == "cut":
+            assert self._step.seam is not None
+            story = cut(self._step.seam, state, self.context)
         else:
             assert self._step.spot is not None
             story = place(self._step.spot, state, self.context)
@@ -148,6 +154,8 @@ class Mission:
         if outcome.success:
             self._blocked.clear()
             self._not_pulled = frozenset()
+        elif self._step.skill == "cut":
+            self._cuts[str(self._step.seam)] += 1 if outcome.tried else ATTEMPTS
         elif self._step.skill == "place" or (self._step.skill == "push" and not outcome.tried):
             assert self._step.spot is not None
             self._bad_spots.append((self._step.object, self._step.spot.position))

@@ -1,9 +1,10 @@
 """Best-first search over skills: which object to pick next, and where to put it, until the objective is met.
 
 Nothing here knows the task. Preconditions and effects are those of the skills (pick: empty hand; place: the thing
-is held; push and pull: empty hand, the thing stands on the place), costs are seconds plus the price of failing as the
-learned outcome model predicts it. So a plate that lies flat is first pushed to the table's edge: a pick there is
-foreseen to succeed, a pick where it is is not. And a pot that is too heavy to lift is pulled.
+is held; push and pull: empty hand, the thing stands on the place; cut: a blade is held, the seam gapes then), costs are
+seconds plus the price of failing as the learned outcome model predicts it. So a plate that lies flat is first pushed to
+the table's edge: a pick there is foreseen to succeed, a pick where it is is not. And a pot that is too heavy to lift is
+pulled.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robotctl.scene import ObjectKind
+from robotctl.scene import ObjectKind, Seam
 from robotctl.skills.context import SkillContext
+from robotctl.skills.cut import ASIDE, foreseen_features, smaller_side
+from robotctl.skills.cutting import faces
 from robotctl.skills.pick import ranked_grasps
 from robotctl.skills.place import Spot
 from robotctl.skills.placing import spot_features
@@ -40,13 +43,16 @@ MAX_EXPANSIONS = 4000
 class SkillStep:
     """One step of a task plan."""
 
-    skill: str  # pick, place, push or pull
+    skill: str  # pick, place, push, pull or cut
     object: str
     spot: Spot | None
     success_probability: float
     duration: float  # [s]
+    seam: Seam | None = None  # of a cut
 
     def __str__(self) -> str:
+        if self.seam is not None:
+            return f"{self.skill} {self.object} at {self.seam}"
         way = "towards" if self.skill in ("push", "pull") else "on"
         return f"{self.skill} {self.object}" + (f" {way} {self.spot.place}" if self.spot else "")
 
@@ -85,6 +91,7 @@ class Experience:
     pushes: frozenset[str] = frozenset()
     spots: tuple[tuple[str, np.ndarray], ...] = ()  # object, position (3,) [m]
     pulls: frozenset[str] = frozenset()
+    cuts: frozenset[str] = frozenset()  # seams not to cut
 
     def rules_out(self, name: str, spot: Spot) -> bool:
         return any(name == other and np.linalg.norm(spot.position - at) < SAME_SPOT for other, at in self.spots)
@@ -137,6 +144,8 @@ def _remaining(goal: Goal, node: _Node, context: SkillContext, state: State) -> 
     """Seconds of skills that the goal still needs at least: a lower bound, so that the search keeps its bound."""
     if _met(goal, node):
         return 0.0
+    if goal.relation == "sliced":
+        return 0.0 if goal.negate else context.outcomes.duration("cut", context.scene.kind_of(goal.seams[0].first).name)
     kind = state.object(goal.object).kind
     rest = context.outcomes.duration("place", kind)
     carried = rest if node.held == goal.object else rest + context.outcomes.duration("pick", kind)
@@ -184,7 +193,7 @@ def _successors(
 ) -> list[tuple[SkillStep, _Node]]:
     out = []
     if node.held is None:
-        for name in sorted({goal.object for goal in open_goals}):
+        for name in sorted({goal.object for goal in open_goals} | _blades(open_goals, state, context)):
             if name not in node.where:
                 continue
             kind = context.scene.kinds[state.object(name).kind]
@@ -213,6 +222,7 @@ def _successors(
     name = node.held
     held_kind = context.scene.kinds[state.object(name).kind]
     place_named = {place.name: place for place in context.scene.places}
+    out += _cuts(node, open_goals, state, context, experience)
     taken = _taken(name, node, state, context)
     spots = _wanted_spots(name, open_goals, held_kind.name, taken, node.hand, context)
     for spot in [s for s in spots if not experience.rules_out(name, s)][:SPOTS]:
@@ -221,6 +231,45 @@ def _successors(
         step = SkillStep("place", name, spot, chance, context.outcomes.duration("place", held_kind.name))
         where = {**node.where, name: Pose(spot.position, 1.0)}
         out.append((step, _Node(where, None, spot.position[:2], (*node.steps, step))))
+    return out
+
+
+def _blades(open_goals: Sequence[Goal], state: State, context: SkillContext) -> set[str]:
+    """What could be taken to cut with, if something is to be cut."""
+    if not any(goal.relation == "sliced" and not goal.negate for goal in open_goals):
+        return set()
+    return {item.name for item in state.objects if context.scene.kinds[item.kind].edge is not None}
+
+
+def _cuts(
+    node: _Node, open_goals: Sequence[Goal], state: State, context: SkillContext, experience: Experience
+) -> list[tuple[SkillStep, _Node]]:
+    """Seams that the held blade can open: the smaller part of the food lies a little aside then."""
+    assert node.held is not None
+    if context.scene.kinds[state.object(node.held).kind].edge is None:
+        return []
+    out = []
+    for goal in open_goals:
+        if goal.relation != "sliced" or goal.negate or str(goal.seams[0]) in experience.cuts:
+            continue
+        (seam,) = goal.seams
+        pieces = next(join.items for join in context.scene.joins if join.name == seam.food)
+        if not node.where.keys() >= set(pieces):
+            continue  # not all of it has been seen
+        kind = context.scene.kind_of(seam.first)
+        chance = context.outcomes.success_probability("cut", kind.name, foreseen_features(kind))
+        duration = context.outcomes.duration("cut", kind.name)
+        step = SkillStep("cut", goal.object, None, chance, duration, seam)
+        one, other, way = faces(seam, node.where[seam.first], node.where[seam.second])
+        side = smaller_side(seam, context.scene)
+        middle = pieces.index(seam.second)
+        shift = side * ASIDE * way
+        moved = {
+            name: replace(node.where[name], position=node.where[name].position + shift)
+            for name in (pieces[middle:] if side > 0 else pieces[:middle])
+        }
+        hand = 0.5 * (one + other)[:2]
+        out.append((step, _Node({**node.where, **moved}, node.held, hand, (*node.steps, step))))
     return out
 
 

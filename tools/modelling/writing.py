@@ -128,6 +128,22 @@ def box_shape(center: Sequence[float], size: Sequence[float], rpy: Sequence[floa
     return f'{origin(center, rpy)}<geometry><box size="{numbers(size)}"/></geometry>'
 
 
+def hull_shape(name: str, vertices: np.ndarray) -> str:
+    """A convex mesh for contact around vertices (n, 3); it goes to its own file."""
+    from scipy.spatial import ConvexHull
+
+    hull = ConvexHull(vertices)
+    corners = vertices[hull.vertices]
+    index = {int(v): i for i, v in enumerate(hull.vertices)}
+    faces = []
+    for simplex, plane in zip(hull.simplices, hull.equations, strict=True):
+        a, b, c = vertices[simplex]
+        outwards = np.cross(b - a, c - a) @ plane[:3] > 0
+        faces.append([index[int(v)] for v in (simplex if outwards else simplex[::-1])])
+    write_obj(ASSETS / "meshes" / f"{name}.obj", Mesh(corners, np.array(faces)))
+    return f'<geometry><mesh filename="meshes/{name}.obj"/></geometry>'
+
+
 def wall_ring(
     radius: float, thickness: float, low: float, high: float, slope: float = 0.0, pieces: int = 24
 ) -> list[str]:
