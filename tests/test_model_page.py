@@ -276,7 +276,7 @@ def test_a_page_is_written_whole_or_the_path_is_refused(tmp_path: Path) -> None:
 def test_an_evaluation_on_other_data_is_put_in_place_of_the_cards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe("kitchen", 77, Amount(1, 1, 1, 1, 1, 1, 1, 1))
+    recipe = Recipe("kitchen", 77, Amount(1, 1, 1, 1, 1, 1, 1, 1, 1, 1))
     monkeypatch.setattr(train, "evaluate", lambda *_: (CARD["evaluation"], {"people": 1}))
     page = tmp_path / "page.html"
     answer = train.evaluate_file(None, recipe, tmp_path, page=page)

@@ -29,7 +29,7 @@ from robotctl.world_model.composite import load_world_model
 from robotctl.world_model.skill_outcome import SkillAttempt
 from robotctl.world_model.world_model import HORIZON
 
-TINY = Recipe("kitchen", 1000, Amount(20, 12, 2, 75, 150, 200, 200, 200))
+TINY = Recipe("kitchen", 1000, Amount(20, 12, 2, 10, 10, 75, 150, 200, 200, 200))
 
 
 def test_play_is_repeatable_and_its_samples_are_undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_the_command_line_says_what_is_wrong(arguments: list[str], code: int, sa
 
 def test_killed_while_collecting_it_goes_on_from_whole_files(tmp_path: Path) -> None:
     """kill -9 of the whole process group; what was written stays, what was not is made again, the same."""
-    recipe = Recipe("kitchen", 1000, Amount(60, 0, 0, 0, 0, 1, 1, 1))
+    recipe = Recipe("kitchen", 1000, Amount(60, 0, 0, 0, 0, 0, 0, 1, 1, 1))
     program = (
         "from pathlib import Path; from robotctl.training import train; from robotctl.training.recipe import *\n"
         f"recipe = {recipe!r}\n"

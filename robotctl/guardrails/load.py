@@ -34,7 +34,7 @@ from robotctl.scene_files import OBJECT_LABELS, ROOM_LABELS, looks_like_path, sc
 from robotctl.schema import Name, Strict, Unit, Word, header, one_or_more, unique, validate
 
 GUARDRAILS_SCHEMA = "robotctl/guardrails.v1"
-SKILLS = frozenset({"pick", "place"})
+SKILLS = frozenset({"pick", "place", "push", "pull", "cut"})
 RESERVED = frozenset({"hot", "contact_force", "placement", "undisturbed", "grasp"})  # kinds to come
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from robotctl.errors import InvalidFileError, UsageError
 from robotctl.training import records, units
 from robotctl.training.target import open_target
-from robotctl.training.units import PEOPLE, PLAY, PUSHES, SIZE, SKILLS, Unit
+from robotctl.training.units import CUTS, PEOPLE, PLAY, PULLS, PUSHES, SIZE, SKILLS, Unit
 from robotctl.world_model.contact import ContactModel
 
-PARTS = (PEOPLE, PLAY, SKILLS, PUSHES)
+PARTS = (PEOPLE, PLAY, SKILLS, CUTS, PULLS, PUSHES)
 MANIFEST = "recipe.json"  # says what a data folder was collected by
 SHARES = (0.5, 0.3, 0.2)  # of people, and of episodes, to fit, calibrate and test with
 ROUNDS = (0.2, 0.4, 0.4)  # of the pushes: the first at random, the others where the ensemble disagrees
@@ -32,6 +32,8 @@ class Amount:
     people: int
     play: int  # episodes
     skills: int  # episodes
+    cuts: int
+    pulls: int
     pushes: int  # to fit
     aimed: int  # pushes to calibrate and test with
     people_steps: int
@@ -39,8 +41,14 @@ class Amount:
     push_steps: int
 
 
-FULL = Amount(300, 90, 120, 1000, 400, 4000, 4000, 3000)
-QUICK = Amount(200, 45, 80, 400, 200, 2000, 2000, 1000)
+FULL = Amount(
+    people=300, play=75, skills=120, cuts=80, pulls=100, pushes=700, aimed=400,
+    people_steps=4000, play_steps=4000, push_steps=2500,
+)  # fmt: skip
+QUICK = Amount(
+    people=200, play=45, skills=60, cuts=40, pulls=50, pushes=300, aimed=200,
+    people_steps=2000, play_steps=2000, push_steps=1000,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -202,7 +210,7 @@ def attempts(recipe: Recipe, folder: Path, contact: ContactModel) -> list[Any]:
 
     scene, _ = open_target(recipe.target)
     pushed = records.pushes_from(_paths(recipe.aimed(folder)))
-    tried = records.attempts_from(_paths(recipe.jobs(SKILLS, folder)))
+    tried = records.attempts_from(_paths([job for kind in (SKILLS, CUTS, PULLS) for job in recipe.jobs(kind, folder)]))
     return tried + push_attempts.attempts_of(contact, pushed, scene.kinds)
 
 

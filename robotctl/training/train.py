@@ -3,6 +3,8 @@
 people  watch simulated people                    -> human motion model
 play    move the joints, with and without a load  -> actuator model
 skills  try to pick and place, with those two     -> skill outcome model
+cuts    try to cut                                -> the same
+pulls   try to drag things, and to lift heavy ones -> the same
 pushes  push things about, where the outcome is in doubt -> contact model
 """
 
@@ -36,7 +38,7 @@ from robotctl.training.recipe import (
     first_stage,
 )
 from robotctl.training.target import household, open_target
-from robotctl.training.units import PEOPLE, PLAY, PUSHES, SKILLS
+from robotctl.training.units import CUTS, PEOPLE, PLAY, PULLS, PUSHES, SKILLS
 from robotctl.world_model import composite, storage
 from robotctl.world_model.contact import QUASI_STATIC, ContactModel
 from robotctl.world_model.skill_outcome import SkillOutcomeModel
@@ -54,7 +56,7 @@ def train(
     with beside(lambda tell: fit_first_stage(recipe, folder, tell), progress):
         collect(recipe, folder, workers, True, (PUSHES,), progress)
     with beside(lambda tell: fit_pushes(recipe, folder, tell), progress) as fitting:
-        collect(recipe, folder, workers, True, (SKILLS,), progress)
+        collect(recipe, folder, workers, True, (SKILLS, CUTS, PULLS), progress)
     collected = time.perf_counter() - started
     answer = _finish(recipe, out, folder, fitting.result(), progress)
     spent = {"collect": round(collected, 1), "fit": round(time.perf_counter() - started - collected, 1)}

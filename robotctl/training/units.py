@@ -20,16 +20,25 @@ from robotctl.training import records
 from robotctl.training.tables import load_table, save_table
 
 T = TypeVar("T")
-PEOPLE, PLAY, SKILLS, PUSHES = "people", "play", "skills", "pushes"
-SIZE = {PEOPLE: 10, PLAY: 3, SKILLS: 2, PUSHES: 25}  # people, episodes, episodes, pushes in one unit
-_STREAM = {PEOPLE: 101, PLAY: 102, SKILLS: 103, PUSHES: 104}  # keeps the random streams of the kinds apart
+PEOPLE, PLAY, SKILLS, CUTS, PULLS, PUSHES = "people", "play", "skills", "cuts", "pulls", "pushes"
+# People, episodes, episodes, cuts, pulls (and some lifts beside), pushes in one unit.
+SIZE = {PEOPLE: 10, PLAY: 3, SKILLS: 2, CUTS: 10, PULLS: 10, PUSHES: 25}
+LIFTS = 3  # tries to lift what play never meets, in one unit of pulls
+_STREAM = {
+    PEOPLE: 101,
+    PLAY: 102,
+    SKILLS: 103,
+    PUSHES: 104,
+    CUTS: 105,
+    PULLS: 106,
+}  # keeps the random streams of the kinds apart
 
 
 @dataclass(frozen=True)
 class Unit:
     """One file of data."""
 
-    kind: str  # people, play, skills or pushes
+    kind: str  # people, play, skills, cuts, pulls or pushes
     number: int
     seed: int
     target: str  # scene or task whose sensors, actuators, objects and people are used
@@ -45,7 +54,7 @@ class Unit:
 
 
 def units(kind: str, amount: int, seed: int, target: str, folder: Path, model: Path | None = None) -> list[Unit]:
-    """Enough units for `amount` people or episodes."""
+    """Enough units for `amount` people, episodes or tries."""
     return [Unit(kind, i, seed, target, folder, model) for i in range(-(-amount // SIZE[kind]))]
 
 
@@ -68,8 +77,7 @@ def _make_play(unit: Unit, stream: list[int]) -> records.Columns:
     from robotctl.training.target import open_target
 
     scene, _ = open_target(unit.target)
-    first = unit.number * SIZE[PLAY]
-    return records.of_traces(collect_play(scene, range(first, first + SIZE[PLAY]), stream))
+    return records.of_traces(collect_play(scene, _numbers(unit, SIZE[PLAY]), stream))
 
 
 def _make_skills(unit: Unit, stream: list[int]) -> records.Columns:
@@ -81,6 +89,27 @@ def _make_skills(unit: Unit, stream: list[int]) -> records.Columns:
     model = load_world_model(unit.model, household(scene).assumptions)
     seed = int(np.random.default_rng(stream).integers(2**31))
     return records.of_attempts(list(collect_attempts(scene, model, seed, SIZE[SKILLS])))
+
+
+def _make_cuts(unit: Unit, stream: list[int]) -> records.Columns:
+    from robotctl.training.cut_data import collect_cuts
+    from robotctl.training.target import open_target
+
+    scene, _ = open_target(unit.target)
+    return records.of_attempts(collect_cuts(scene, _numbers(unit, SIZE[CUTS]), stream))
+
+
+def _make_pulls(unit: Unit, stream: list[int]) -> records.Columns:
+    from robotctl.training.pull_data import collect_lifts, collect_pulls
+    from robotctl.training.target import open_target
+
+    scene, _ = open_target(unit.target)
+    pulls = collect_pulls(scene, _numbers(unit, SIZE[PULLS]), stream)
+    return records.of_attempts(pulls + collect_lifts(scene, _numbers(unit, LIFTS), [*stream, 1]))
+
+
+def _numbers(unit: Unit, size: int) -> range:
+    return range(unit.number * size, (unit.number + 1) * size)
 
 
 def _make_pushes(unit: Unit, stream: list[int]) -> records.Columns:
@@ -95,7 +124,10 @@ def _make_pushes(unit: Unit, stream: list[int]) -> records.Columns:
     return records.of_pushes(collect_pushes(scene, pushes, stream, unit.model, unit.aimed, unit.kinds))
 
 
-_MAKERS = {PEOPLE: _make_people, PLAY: _make_play, SKILLS: _make_skills, PUSHES: _make_pushes}
+_MAKERS = {
+    PEOPLE: _make_people, PLAY: _make_play, SKILLS: _make_skills, CUTS: _make_cuts, PULLS: _make_pulls,
+    PUSHES: _make_pushes,
+}  # fmt: skip
 
 
 def make_all(
