@@ -200,7 +200,8 @@ def evaluate_contact(model: ContactModel, test: Pushes, strangers: frozenset[str
     moved = np.linalg.norm(true[:, -1, :2] - true[:, 0, :2], axis=-1) > MOVED
     kind = np.array(test.kinds)[test.which]
     new = np.isin(kind, list(strangers))
-    paths = {"learned": rolled_out(model, test, STEPS), **baselines(test)}
+    statics = rolled_out(replace(QUASI_STATIC, uneven=model.uneven), test, STEPS)
+    paths = {"learned": rolled_out(model, test, STEPS), **baselines(test), "quasi_static_uneven": statics}
     errors = {name: np.linalg.norm(path[..., :2] - true[..., :2], axis=-1) for name, path in paths.items()}
     seen, _ = _errors(model, test)
     held = np.array([seen[i] <= model.error(str(kind[i]), STEPS) for i in range(len(test))])
@@ -249,6 +250,7 @@ def evaluate_contact(model: ContactModel, test: Pushes, strangers: frozenset[str
         "bound_mm": {
             name: [round(float(1e3 * bound[k]), 2) for k in (0, *steps)] for name, bound in sorted(model.bound.items())
         },
+        "uneven": model.uneven,
         "n": int(np.sum(old)),
         "pushes": len(test),
     }
