@@ -26,7 +26,7 @@ from robotctl.world_model.skill_outcome import SkillAttempt
 WAY = (0.04, LONGEST)  # of a pull [m]
 PACE = (0.5, 2.0)  # times the skill's speed
 ALONG = 0.5  # share of pulls along one of the grasp's own directions, as a planner would choose most of them
-ROUGHNESS = (0.7, 4.0)  # times an object's friction: wet or dry, on a smooth table or a rough one
+ROUGHNESS = (0.7, 2.5)  # times an object's friction: wet or dry, on a smooth table or a rough one
 ERROR = 0.003  # of the hand at the grasp, standard deviation: of seeing and of moving [m]
 DESCENT = 0.2  # speed of the hand before it is at the grasp and after it let go [m/s]
 RAMP = 0.3  # a stretch begins and ends this gently [s]
