@@ -53,8 +53,11 @@ def disagreement(model: ContactModel, kind: ObjectKind, pushes: Sequence[Push]) 
 
 
 def curious_push(model: ContactModel, kind: ObjectKind, generator: np.random.Generator) -> Push:
-    """The most informative of CANDIDATES random pushes; of those that miss the object nothing need be asked."""
-    pushes = [random_push(kind, generator) for _ in range(CANDIDATES)]
+    """The most informative of CANDIDATES pushes; of those that miss the object nothing need be asked.
+
+    Every fourth one is aimed, as those are of which the planner will ask.
+    """
+    pushes = [(random_push if i % 4 else aimed_push)(kind, generator) for i in range(CANDIDATES)]
     met = np.any(_ends(QUASI_STATIC, kind, pushes)[0] != 0.0, axis=1)
     meeting = [push for push, meets in zip(pushes, met, strict=True) if meets] or pushes
     return meeting[int(np.argmax(disagreement(model, kind, meeting)))]

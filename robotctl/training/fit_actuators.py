@@ -111,7 +111,7 @@ def fit_actuators(
 
     network = fit_ensemble(
         seed, x.astype(np.float32), ((rest / scale).astype(np.float32),), loss, 20, WIDTH, steps=steps, batch=512,
-        rate=5e-3, decay=0.1, progress=progress,
+        rate=5e-3, decay=0.1, progress=progress, group=train.episode,
     )  # fmt: skip
     return calibrate(replace(model, network=network), calibration)
 

@@ -63,8 +63,9 @@ def fit_people(
 
     outputs = TOLD + len(STEPS) * groups
     network = fit_ensemble(
-        seed, z.astype(np.float32), (rest,), loss, outputs, WIDTH, steps=steps, rate=3e-3, progress=progress
-    )
+        seed, z.astype(np.float32), (rest,), loss, outputs, WIDTH, steps=steps, rate=3e-3, progress=progress,
+        group=train.person,
+    )  # fmt: skip
     model = HumanMotionModel(
         input_mean.astype(np.float32),
         input_basis.astype(np.float32),

@@ -21,6 +21,10 @@ import optax
 from robotctl.world_model.ensemble import Ensemble
 
 CHUNK = 200  # steps between two reports
+PATIENCE = 5  # reports without progress on held-out rows after which a fit ends
+GAIN = 1e-3  # what counts as progress, as a share of the loss
+HELD_OUT = 0.1  # share of people, episodes or pushes that a fit is watched on
+WATCHED = 1024  # rows of them, at most
 PAD = 256
 
 Loss = Callable[..., jax.Array]  # (network outputs (b, n_out), *targets of the batch) -> scalar
@@ -42,15 +46,16 @@ def fit_ensemble(
     rate: float = 2e-3,
     decay: float = 1e-4,
     progress: Report | None = None,
+    group: np.ndarray | None = None,
 ) -> Ensemble:
     """Minimises `loss` over batches drawn separately for every member.
 
     inputs (N, n_in) and targets (N, ...) float32. progress is called with the share done and the last loss. Calls
-    with the same loss function and sizes are compiled once.
+    with the same loss function and sizes are compiled once. group: see `fit_objective`.
     """
     return fit_objective(
         seed, (inputs, *targets), _of_outputs(loss), (inputs.shape[1], outputs, width, depth), members, steps, batch,
-        rate, decay, progress=progress,
+        rate, decay, progress=progress, group=group,
     )  # fmt: skip
 
 
@@ -76,11 +81,21 @@ def fit_objective(
     decay: float,
     start: Ensemble | None = None,
     progress: Report | None = None,
+    group: np.ndarray | None = None,
 ) -> Ensemble:
     """Minimises `objective` over batches of `data` (N, ...), drawn separately for every member.
 
     shape: inputs, outputs, width and depth of the networks. start: go on from these weights, in place of fresh ones.
+    group: (N,) whose rows belong together; some groups are held out then, the fit ends early when the loss on them no
+    longer falls, and the weights are those with which it was least (early stopping; Prechelt 1998).
     """
+    watched: tuple[jax.Array, ...] | None = None
+    if group is not None and steps > PATIENCE * CHUNK:
+        held = held_out(group, seed)
+        if np.any(held):
+            rows = np.flatnonzero(held)[:: -(-int(held.sum()) // WATCHED)]
+            watched = tuple(_column(column[rows]) for column in data)
+        data = tuple(column[~held] for column in data)
     count = len(data[0])
     padded = tuple(_padded(rows) for rows in data)
     trainer = _trainer(objective, shape, steps, batch, rate, decay)
@@ -89,15 +104,34 @@ def fit_objective(
         parameters = _with_weights(parameters, start)
     states = jax.vmap(trainer.optimizer.init)(parameters)
     chunks = max(steps // CHUNK, 1)
+    best, least, progressed, at = parameters, np.inf, np.inf, 0
     for i in range(chunks):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed + 1), i), members)
         parameters, states, value = trainer.chunk(parameters, states, keys, count, padded)
+        if watched is not None:
+            loss = float(trainer.watch(parameters, watched).mean())
+            if loss < least:
+                best, least = parameters, loss
+            if loss < progressed - GAIN * abs(progressed) or not np.isfinite(progressed):
+                progressed, at = loss, i
         if progress is not None:
             progress((i + 1) / chunks, float(value.mean()))
+        if watched is not None and i - at >= PATIENCE:
+            break
+    if progress is not None:
+        progress(1.0, float(value.mean()))
+    parameters = best if watched is not None else parameters
     return Ensemble(
         tuple(np.asarray(layer.weight, np.float32) for layer in parameters.layers),
         tuple(np.asarray(layer.bias, np.float32) for layer in parameters.layers),
     )
+
+
+def held_out(group: np.ndarray, seed: int) -> np.ndarray:
+    """Which rows (N,) a fit is watched on: all of some groups, none where the groups are few."""
+    names = np.unique(group)
+    chosen = np.random.default_rng([seed, 11]).permutation(names)[: int(HELD_OUT * len(names))]
+    return np.isin(group, chosen)
 
 
 def _with_weights(parameters: Any, weights: Ensemble) -> Any:
@@ -114,14 +148,18 @@ def _layer(index: int, parameters: Any) -> tuple[Any, Any]:
 def _padded(rows: np.ndarray) -> jax.Array:
     """Filled up with zeros to a multiple of PAD rows, so that data of about the same size share a compilation."""
     missing = -len(rows) % PAD
-    kind = jnp.int32 if np.issubdtype(rows.dtype, np.integer) else jnp.float32
-    return jnp.asarray(np.pad(rows, [(0, missing), *[(0, 0)] * (rows.ndim - 1)]), kind)
+    return _column(np.pad(rows, [(0, missing), *[(0, 0)] * (rows.ndim - 1)]))
+
+
+def _column(rows: np.ndarray) -> jax.Array:
+    return jnp.asarray(rows, jnp.int32 if np.issubdtype(rows.dtype, np.integer) else jnp.float32)
 
 
 class _Trainer(NamedTuple):
     start: Callable[[jax.Array], Any]  # keys (members,) -> parameters of all members
     optimizer: optax.GradientTransformation
     chunk: Callable[..., Any]  # CHUNK steps of all members
+    watch: Callable[..., jax.Array]  # parameters, data -> loss of every member, (members,)
 
 
 @lru_cache(maxsize=8)
@@ -154,4 +192,9 @@ def _trainer(
         return (*end, jnp.mean(values))
 
     chunk = jax.jit(jax.vmap(member, in_axes=(0, 0, 0, None, None)))
-    return _Trainer(lambda keys: eqx.filter(eqx.filter_vmap(make)(keys), eqx.is_array), optimizer, chunk)
+
+    def whole(parameter: Any, data: tuple[jax.Array, ...]) -> jax.Array:
+        return objective(jax.vmap(eqx.combine(parameter, static)), *data)
+
+    watch = jax.jit(jax.vmap(whole, in_axes=(0, None)))
+    return _Trainer(lambda keys: eqx.filter(eqx.filter_vmap(make)(keys), eqx.is_array), optimizer, chunk, watch)

@@ -116,7 +116,10 @@ def collect(
 
 
 def _collect_pushes(recipe: Recipe, folder: Path, workers: int, resume: bool, progress: Progress | None) -> None:
-    """Round after round: at random first, then where the model of all rounds before is in doubt."""
+    """Round after round: at random first, then where the model of all rounds before is in doubt.
+
+    While that model is fitted, pushes to calibrate and test with are collected.
+    """
     total = len(recipe.jobs(PUSHES, folder))
     done = 0
 
@@ -124,20 +127,27 @@ def _collect_pushes(recipe: Recipe, folder: Path, workers: int, resume: bool, pr
         if progress is not None:
             progress(f"collect {PUSHES}", (done + made) / total)
 
-    for number in range(len(ROUNDS)):
-        if number and not curiosity(folder, number).exists():
-            before = [job for n in range(number) for job in recipe.round(n, folder)]
-            _fit_curiosity(recipe, folder, number, before)
-        jobs = recipe.round(number, folder)
+    def collect_now(jobs: Sequence[units.Unit]) -> None:
+        nonlocal done
         units.make_all(jobs, workers, resume, advance)
         done += len(jobs)
-    units.make_all(recipe.aimed(folder), workers, resume, advance)
+
+    aimed = recipe.aimed(folder)
+    share = -(-len(aimed) // (len(ROUNDS) - 1))
+    for number in range(len(ROUNDS)):
+        if number:
+            with beside(lambda _, number=number: _fit_curiosity(recipe, folder, number), None):  # type: ignore[misc]
+                collect_now(aimed[(number - 1) * share : number * share])
+        collect_now(recipe.round(number, folder))
 
 
-def _fit_curiosity(recipe: Recipe, folder: Path, number: int, jobs: Sequence[units.Unit]) -> None:
-    """The contact model that chooses a round's pushes, going on from the round's before."""
+def _fit_curiosity(recipe: Recipe, folder: Path, number: int) -> None:
+    """The contact model that chooses a round's pushes, going on from the round's before; if it is not there yet."""
     from robotctl.training.fit_contact import fit_contact
 
+    if curiosity(folder, number).exists():
+        return
+    jobs = [job for before in range(number) for job in recipe.round(before, folder)]
     start = None
     if number > 1:
         start = ContactModel.from_arrays(storage.load(curiosity(folder, number - 1))[0])
@@ -241,7 +251,7 @@ def evaluate(
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """How good the model is on the recipe's people and episodes that no fit has seen, and how much was collected."""
     from robotctl.training.fit_actuators import evaluate_actuators
-    from robotctl.training.fit_contact import evaluate_contact
+    from robotctl.training.fit_contact import coverage_of_halvings, evaluate_contact
     from robotctl.training.fit_people import evaluate_people
     from robotctl.training.fit_skills import evaluate_skills
 
@@ -256,6 +266,8 @@ def evaluate(
     ]
     parts += evaluate_skills(attempts, recipe.seed)
     parts.append(evaluate_contact(model.contact, pushes[2], STRANGERS))
+    aimed = recipes.pushes(recipe, folder, recipe.aimed(folder))
+    parts[-1]["coverage_of_halvings"] = coverage_of_halvings(model.contact, aimed, STRANGERS, recipe.seed)
     if curve:
         _add_learning_curves(parts, recipe, attempts, pushes, progress)
     steps = int(sum(sum(part.length) for part in pushes))
