@@ -19,7 +19,9 @@ from robotctl.training.fit_contact import (
     LENGTH,
     SCALE,
     Pushes,
+    _bounds,
     calibrate,
+    coverage_of_halvings,
     evaluate_contact,
     fit_contact,
     how_uneven,
@@ -304,6 +306,44 @@ def test_a_push_that_ended_elsewhere_than_foreseen_was_no_success() -> None:
     learned = fit_skill(tried * 4, 0)
     assert learned.durations == {}  # the hand was there already
     assert learned.counts == {"jar": (4, 8)}
+
+
+def test_kinds_share_a_quantile_and_differ_in_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three kinds whose errors differ tenfold, thirty pushes each: every one is held as often as declared."""
+    generator = np.random.default_rng(1000)
+    names, size = np.repeat(["bowl", "jar", "mug"], 30), np.repeat([0.001, 0.003, 0.01], 30)
+
+    def errors() -> np.ndarray:
+        return size[:, None] * np.linspace(0.0, 1.0, STEPS + 1) * generator.exponential(size=90)[:, None]
+
+    held, shares = {"bowl": [], "jar": [], "mug": []}, []
+    for _ in range(60):
+        bound = _bounds(errors(), names)
+        new = errors()
+        for name, row in held.items():
+            row.append(np.mean(new[names == name][:, -1] <= bound[name][-1]))
+        shares.append(bound["mug"][-1] / bound["bowl"][-1])
+    assert all(0.87 < np.mean(row) < 0.93 for row in held.values())
+    assert 7.0 < np.median(shares) < 14.0
+    assert set(_bounds(errors()[:34], names[:34])) == {"bowl"}  # four jars say nothing
+    assert _bounds(errors()[:8], names[:8]) == {}  # nor do eight pushes say where nine of ten are
+
+    pushes = pushes_named(names)
+    monkeypatch.setattr("robotctl.training.fit_contact._errors", lambda *_: (errors(), np.ones(90, bool)))
+    found = coverage_of_halvings(QUASI_STATIC, pushes, frozenset({"jar"}), 0)
+    assert set(found) == {"bowl", "jar", "mug"}
+    assert all(0.8 < share < 0.97 for share in found.values())
+
+
+def pushes_named(names: np.ndarray) -> Pushes:
+    """Pushes of these kinds, of which nothing else is known."""
+    kinds = tuple(np.unique(names))
+    blank = np.zeros((len(names), LENGTH, 3))
+    which = np.searchsorted(kinds, names)
+    met = [Pushed.of(KITCHEN.kinds[str(kind)]) for kind in kinds]
+    length = np.full(len(names), LENGTH)
+    shapes = tuple(m.shape for m in met)
+    return Pushes(tuple(map(str, kinds)), shapes, Shapes.of(met), which, blank, blank, blank, length)
 
 
 def test_curiosity_prefers_what_touches() -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,6 +162,45 @@ def test_a_failure_while_collecting_gives_up_the_fit_beside_it() -> None:
 
     with pytest.raises(UsageError, match="too few"), train.beside(fails, None):
         pass
+
+
+def test_a_fit_ends_when_it_learns_by_heart() -> None:
+    """Noise has nothing to teach: what is told of held-out rows gets no better, and soon worse."""
+    from robotctl.training.jax_fit import fit_ensemble, held_out
+
+    rng = np.random.default_rng(1000)
+    group = np.repeat(np.arange(40), 3)
+    x, y = rng.normal(size=(120, 4)).astype(np.float32), rng.normal(size=120).astype(np.float32)
+    reports: list[float] = []
+
+    def fit(watched: bool) -> float:
+        reports.clear()
+        network = fit_ensemble(
+            0, x, (y,), _squares, 1, 32, members=2, steps=8000, batch=64, rate=1e-2,
+            progress=lambda share, _: reports.append(share), group=group if watched else None,
+        )  # fmt: skip
+        left = held_out(group, 0)
+        return float(np.mean((network.mean(x[left])[:, 0] - y[left]) ** 2))
+
+    stopped = fit(True)
+    assert reports[-1] == 1.0
+    assert len(reports) < 20
+    assert fit(False) < stopped < 2.0  # the others have seen those rows
+    assert len(reports) == 41
+
+
+def _squares(out: Any, target: Any) -> Any:
+    return ((out[:, 0] - target) ** 2).mean()
+
+
+def test_groups_are_held_out_whole() -> None:
+    from robotctl.training.jax_fit import held_out
+
+    group = np.random.default_rng(0).integers(0, 30, 500)
+    held = held_out(group, 7)
+    assert len(np.unique(group[held])) == 3
+    assert not set(group[held]) & set(group[~held])
+    assert not np.any(held_out(np.arange(500) % 9, 7))  # too few to spare one
 
 
 @pytest.mark.slow
