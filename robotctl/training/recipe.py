@@ -41,6 +41,7 @@ class Amount:
     push_steps: int
 
 
+_LATER = {"cuts": 0, "pulls": 0}  # what folders of an earlier version do not have
 FULL = Amount(
     people=300, play=75, skills=120, cuts=80, pulls=100, pushes=700, aimed=400,
     people_steps=4000, play_steps=4000, push_steps=2500,
@@ -144,7 +145,8 @@ def recipe_of(folder: Path) -> Recipe:
         raise UsageError(f"{folder}: no data here; run `robotctl train collect` first")
     data = read_manifest(manifest)
     try:
-        return Recipe(str(data["target"]), int(data["seed"]), Amount(**{k: int(v) for k, v in data["amount"].items()}))
+        amount = {**_LATER, **{k: int(v) for k, v in data["amount"].items()}}
+        return Recipe(str(data["target"]), int(data["seed"]), Amount(**amount))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidFileError(f"{manifest}: not a recipe ({error})") from error
 
