@@ -320,8 +320,11 @@ def test_the_planners_model_is_wrong_by_what_it_states() -> None:
 
 
 def test_ours_keeps_margins_in_closed_loop_and_only_because_it_is_told() -> None:
-    for kind, name, scale in (("blade", "blade-near-human", 1.0), ("static", "furniture-clearance", 12.0)):
-        given = problem(kind, 7, 1000)
+    for kind, seed, name, scale in (
+        ("blade", 1001, "blade-near-human", 1.0),
+        ("static", 1000, "furniture-clearance", 16.0),
+    ):
+        given = problem(kind, 7, seed)
         told, untold = closed_loop_record(given, True, scale), closed_loop_record(given, False, scale)
         assert told["violations"] == {}
         assert name in untold["violations"]
@@ -339,7 +342,7 @@ def test_the_judge_of_the_closed_loop_sees_a_motion_through_a_box() -> None:
 
 
 def test_the_command_runs_the_closed_loop(tmp_path: Path) -> None:
-    args = ("--closed-loop", "--seeds", "1000:1001", "--kinds", "blade", "--problems", "1", "--out", str(tmp_path))
+    args = ("--closed-loop", "--seeds", "1001:1002", "--kinds", "blade", "--problems", "1", "--out", str(tmp_path))
     told = run(*args)
     assert (told["runs"], told["runs_violating"], told["arm"]) == (1, 0, "told")
     assert run(*args, "--resume")["by_run"] == told["by_run"]

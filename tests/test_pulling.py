@@ -210,12 +210,16 @@ def test_the_search_pulls_what_is_heavy_and_picks_what_is_light() -> None:
     ]
 
 
-def test_a_pot_as_light_as_a_cup_would_be_picked() -> None:
-    """It is not the kind that decides, but what is foreseen."""
-    kinds = {**SCENE.kinds, "pot": replace(POT, mass=0.3)}
-    context = replace(context_with(), scene=replace(SCENE, kinds=kinds))
-    plan = plan_task(state_of(standing("pot_1", "pot", 0.3, -0.7)), [at_coaster("pot_1")], context)
-    assert [step.skill for step in plan.steps] == ["pick", "place"]
+@pytest.mark.parametrize(("mass", "skills"), [(0.3, ["pick", "place"]), (4.0, ["pull"])])
+def test_of_a_kind_that_was_never_tried_its_weight_decides(mass: float, skills: list[str]) -> None:
+    """Picking and placing cups nearly always worked, pulling and pushing seldom; of pans only mechanics is known."""
+    often, seldom = known(30, 2, 6.0, "cup"), known(6, 26, 9.0, "cup")
+    tried = {"pick": often, "place": often, "pull": seldom, "push": known(1, 31, 9.0, "cup")}
+    kinds = {**SCENE.kinds, "pan": replace(POT, name="pan", mass=mass)}
+    context = context_with(replace(MODEL, outcomes=SkillOutcomeModel(tried)))
+    pan = replace(standing("pot_1", "pot", 0.3, -0.7), kind="pan")
+    plan = plan_task(state_of(pan), [at_coaster("pot_1")], replace(context, scene=replace(SCENE, kinds=kinds)))
+    assert [step.skill for step in plan.steps] == skills
 
 
 def test_the_search_does_not_pull_where_something_stands_or_where_it_was_in_vain() -> None:
