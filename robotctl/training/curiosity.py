@@ -43,7 +43,8 @@ def _ends(model: ContactModel, kinds: Sequence[ObjectKind], pushes: Sequence[Pus
     names = sorted({kind.name: kind for kind in kinds}.items())
     which = np.searchsorted([name for name, _ in names], [kind.name for kind in kinds])
     shapes = Shapes.of([Pushed.of(kind) for _, kind in names])
-    return model.rollout(shapes, which, np.zeros((len(pushes), 3)), hands)[:, :, -1]
+    rolled = model.rollout(shapes, which, np.zeros((len(pushes), 3)), hands)
+    return rolled[:, np.arange(len(pushes)), [len(path) - 1 for path in paths]]
 
 
 def disagreement(model: ContactModel, kinds: Sequence[ObjectKind], pushes: Sequence[Push]) -> np.ndarray:
