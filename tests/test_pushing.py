@@ -14,7 +14,7 @@ from robotctl.scene_files import load_scene
 from robotctl.silhouette import CELL, REACH, cross, signed_distance, silhouette
 from robotctl.skills.pushing import FARTHEST, plan_push
 from robotctl.state import ObjectState
-from robotctl.training.curiosity import curious_push, disagreement, pushable
+from robotctl.training.curiosity import curious_pushes, disagreement, pushable
 from robotctl.training.fit_contact import (
     LENGTH,
     SCALE,
@@ -330,7 +330,7 @@ def test_kinds_share_a_quantile_and_differ_in_size(monkeypatch: pytest.MonkeyPat
 
     pushes = pushes_named(names)
     monkeypatch.setattr("robotctl.training.fit_contact._errors", lambda *_: (errors(), np.ones(90, bool)))
-    found = coverage_of_halvings(QUASI_STATIC, pushes, frozenset({"jar"}), 0)
+    found = coverage_of_halvings(QUASI_STATIC, [pushes], frozenset({"jar"}), 0)
     assert set(found) == {"bowl", "jar", "mug"}
     assert all(0.8 < share < 0.97 for share in found.values())
 
@@ -350,11 +350,25 @@ def test_curiosity_prefers_what_touches() -> None:
     model, kind = random_model(4), KITCHEN.kinds["mug"]
     rng = np.random.default_rng(1000)
     pushes = [random_push(kind, rng) for _ in range(40)]
-    spread = disagreement(model, kind, pushes)
+    spread = disagreement(model, [kind] * len(pushes), pushes)
     missing = spread < 1e-9
     assert 0.3 < missing.mean() < 0.95  # most random pushes teach nothing
-    chosen = [disagreement(model, kind, [curious_push(model, kind, rng)])[0] for _ in range(5)]
+    chosen = disagreement(model, [kind] * 5, curious_pushes(model, [kind] * 5, [rng] * 5))
     assert np.mean(chosen) > 2.0 * spread.mean()
+
+
+def test_each_kind_gets_its_own_push_whatever_is_chosen_beside() -> None:
+    model = random_model(4)
+    names = ["mug", "book", "mug"]
+
+    def chosen(which: list[int]) -> list[Push]:
+        generators = [np.random.default_rng([1000, i]) for i in which]
+        return curious_pushes(model, [KITCHEN.kinds[names[i]] for i in which], generators)
+
+    together, alone = chosen([0, 1, 2]), [chosen([i])[0] for i in range(3)]
+    for one, other in zip(together, alone, strict=True):
+        assert np.array_equal(one.start, other.start)
+        assert one.direction == other.direction
 
 
 @pytest.mark.slow

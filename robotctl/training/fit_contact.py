@@ -211,14 +211,20 @@ def _bounds(error: np.ndarray, group: np.ndarray) -> dict[str, np.ndarray]:
     return {str(name): np.maximum.accumulate(quantile * np.maximum(size[name], TINY)) for name in groups}
 
 
-def coverage_of_halvings(model: ContactModel, aimed: Pushes, strangers: frozenset[str], seed: int) -> dict[str, float]:
+def coverage_of_halvings(
+    model: ContactModel, parts: Sequence[Pushes], strangers: frozenset[str], seed: int
+) -> dict[str, float]:
     """How often bounds calibrated on a random half of pushes hold those of the other half, by kind, over HALVINGS.
 
     That is what calibrating in this way is worth for each kind; how often one set of bounds holds a few dozen pushes
     says little about a kind.
     """
-    error, moved = _errors(model, aimed)
-    error, kind = error[moved], np.array(aimed.kinds)[aimed.which][moved]
+    errors, kinds = [], []
+    for part in parts:
+        error, moved = _errors(model, part)
+        errors.append(error[moved])
+        kinds.append(np.array(part.kinds)[part.which][moved])
+    error, kind = np.concatenate(errors), np.concatenate(kinds)
     group = np.where(np.isin(kind, list(strangers)), UNSEEN, kind)
     generator = np.random.default_rng([seed, 12])
     held: dict[str, list[float]] = {str(name): [] for name in np.unique(kind)}

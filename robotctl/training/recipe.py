@@ -20,6 +20,7 @@ from robotctl.world_model.contact import ContactModel
 PARTS = (PEOPLE, PLAY, SKILLS, CUTS, PULLS, PUSHES)
 MANIFEST = "recipe.json"  # says what a data folder was collected by
 SHARES = (0.5, 0.3, 0.2)  # of people, and of episodes, to fit, calibrate and test with
+AIMED = (0.3, 0.35, 0.35)  # of the aimed pushes, to fit, calibrate and test with
 ROUNDS = (0.2, 0.4, 0.4)  # of the pushes: the first at random, the others where the ensemble disagrees
 STRANGERS = frozenset({"book", "jar"})  # kinds that no fit sees: what new things are like is tested on them
 Progress = Callable[[str, float], None]  # what is being done, and the share of it that is done
@@ -34,8 +35,8 @@ class Amount:
     skills: int  # episodes
     cuts: int
     pulls: int
-    pushes: int  # to fit
-    aimed: int  # pushes to calibrate and test with
+    pushes: int  # at random and curious, to fit
+    aimed: int  # pushes to fit, calibrate and test with
     people_steps: int
     play_steps: int
     push_steps: int
@@ -43,11 +44,11 @@ class Amount:
 
 _LATER = {"cuts": 0, "pulls": 0}  # what folders of an earlier version do not have
 FULL = Amount(
-    people=300, play=75, skills=120, cuts=80, pulls=100, pushes=700, aimed=400,
+    people=300, play=75, skills=120, cuts=100, pulls=150, pushes=500, aimed=600,
     people_steps=4000, play_steps=4000, push_steps=2500,
 )  # fmt: skip
 QUICK = Amount(
-    people=200, play=45, skills=60, cuts=40, pulls=50, pushes=300, aimed=200,
+    people=200, play=45, skills=60, cuts=40, pulls=50, pushes=200, aimed=300,
     people_steps=2000, play_steps=2000, push_steps=1000,
 )  # fmt: skip
 
@@ -75,7 +76,7 @@ class Recipe:
         return [Unit(PUSHES, i, self.seed, self.target, folder, model) for i in numbers]
 
     def aimed(self, folder: Path) -> list[Unit]:
-        """The pushes to calibrate and test with."""
+        """The pushes as the planner's are: to fit, calibrate and test with."""
         first = round(self.amount.pushes / SIZE[PUSHES])
         numbers = range(first, first + round(self.amount.aimed / SIZE[PUSHES]))
         return [Unit(PUSHES, i, self.seed, self.target, folder, aimed=True) for i in numbers]
@@ -207,13 +208,15 @@ def play_sets(recipe: Recipe, folder: Path) -> list[Any]:
 
 
 def attempts(recipe: Recipe, folder: Path, contact: ContactModel) -> list[Any]:
-    """All tries of skills; of pushing, what the contact model foresaw of the aimed pushes, and what became of it."""
+    """All tries of skills; of pushing, what the contact model foresaw of aimed pushes that it was not fitted to."""
     from robotctl.training import push_attempts
 
     scene, _ = open_target(recipe.target)
-    pushed = records.pushes_from(_paths(recipe.aimed(folder)))
+    aimed = records.pushes_from(_paths(recipe.aimed(folder)))
+    fitted = set(_aimed_sets(recipe, len(aimed))[0])
+    others = [trace for i, trace in enumerate(aimed) if i not in fitted]
     tried = records.attempts_from(_paths([job for kind in (SKILLS, CUTS, PULLS) for job in recipe.jobs(kind, folder)]))
-    return tried + push_attempts.attempts_of(contact, pushed, scene.kinds)
+    return tried + push_attempts.attempts_of(contact, others, scene.kinds)
 
 
 def pushes(recipe: Recipe, folder: Path, jobs: Sequence[Unit]) -> Any:
@@ -225,9 +228,21 @@ def pushes(recipe: Recipe, folder: Path, jobs: Sequence[Unit]) -> Any:
 
 
 def push_sets(recipe: Recipe, folder: Path) -> list[Any]:
-    """Pushes to fit (of known kinds only), and halves of the aimed ones to calibrate and to test with."""
+    """Pushes to fit (of known kinds only), to calibrate and to test with."""
+    from robotctl.training.fit_contact import pushes_of
+
+    scene, _ = open_target(recipe.target)
     known = [job for number in range(len(ROUNDS)) for job in recipe.round(number, folder)]
-    fitted, aimed = pushes(recipe, folder, known), pushes(recipe, folder, recipe.aimed(folder))
-    order = np.random.default_rng([recipe.seed, 9]).permutation(len(aimed))
-    half = len(aimed) // 2
-    return [fitted.without(STRANGERS), aimed.where(np.sort(order[:half])), aimed.where(np.sort(order[half:]))]
+    aimed = records.pushes_from(_paths(recipe.aimed(folder)))
+    fitted, *others = _aimed_sets(recipe, len(aimed))
+    traces = records.pushes_from(_paths(known)) + [aimed[i] for i in fitted]
+    sets = [traces, *([aimed[i] for i in rows] for rows in others)]
+    fit, calibration, test = (pushes_of(part, scene.kinds) for part in sets)
+    return [fit.without(STRANGERS), calibration, test]
+
+
+def _aimed_sets(recipe: Recipe, count: int) -> list[list[int]]:
+    """Which of the aimed pushes are for what."""
+    order = np.random.default_rng([recipe.seed, 9]).permutation(count)
+    edges = np.round(np.cumsum([0.0, *AIMED]) * count).astype(int)
+    return [sorted(order[edges[i] : edges[i + 1]].tolist()) for i in range(len(AIMED))]

@@ -266,8 +266,7 @@ def evaluate(
     ]
     parts += evaluate_skills(attempts, recipe.seed)
     parts.append(evaluate_contact(model.contact, pushes[2], STRANGERS))
-    aimed = recipes.pushes(recipe, folder, recipe.aimed(folder))
-    parts[-1]["coverage_of_halvings"] = coverage_of_halvings(model.contact, aimed, STRANGERS, recipe.seed)
+    parts[-1]["coverage_of_halvings"] = coverage_of_halvings(model.contact, pushes[1:], STRANGERS, recipe.seed)
     if curve:
         _add_learning_curves(parts, recipe, attempts, pushes, progress)
     steps = int(sum(sum(part.length) for part in pushes))
