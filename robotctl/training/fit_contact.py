@@ -17,7 +17,7 @@ from robotctl.world_model.contact import COVERAGE, INPUTS, OUTPUTS, QUASI_STATIC
 from robotctl.world_model.push import STEP
 from robotctl.world_model.quasi_static import Pushed, Shapes
 
-UNEVEN = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # what the friction of the table is tried to be like
+UNEVEN = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)  # what the friction of the table is tried to be like
 HORIZON = 20  # steps of the rollouts in the loss: 2 s
 LENGTH = 50  # rows that every trace is brought to; after its end everything rests
 WIDTH, DEPTH, MEMBERS = 64, 2, 4
