@@ -183,7 +183,7 @@ def log_step(controller: Controller, cycle: Cycle, truth: Truth, reference: np.n
         skill=mission.now_doing if mission else "looking",
         appraisal=(appraisal.word, appraisal.success_probability) if appraisal else None,
         reference=reference,
-        objective=(mission.satisfied(cycle.state), len(mission.goals)) if mission else (0, 0),
+        objective=mission.progress(cycle.state) if mission else (0, 0),
         margins=margins,
         distance_to_people=nearest_person(cycle.state, robot),
         message=mission.news() if mission else "",

@@ -29,6 +29,7 @@ from robotctl.skills.skill import Outcome, Reached
 from robotctl.state import Held, ObjectState, RobotState, State
 from robotctl.task import Task, load_task
 from robotctl.task_planning.goals import arrangement, ground
+from robotctl.task_planning.mission import Mission
 from robotctl.task_planning.search import Experience, plan_task
 from robotctl.training.cut_data import TOP, Arm, CutPlan, blades, collect_cuts, cut_room, cuttable, random_cut, try_cut
 from robotctl.world_model.contact import QUASI_STATIC
@@ -311,6 +312,14 @@ def test_sliced_is_believed_from_perceived_poses_alone() -> None:
     (negated,) = ground(replace(TASK, objective=(replace(TASK.objective[0], negate=True),)), arrangement(one), {})
     assert negated.met(arrangement(one)), "one seam still holds"
     assert not negated.met(arrangement(moved(one, "cucumber_1c", np.array([0.02, 0.0, 0.0]))))
+
+
+def test_progress_counts_the_task_s_conditions() -> None:
+    state = believed()
+    mission = Mission(ground(TASK, arrangement(state), {o.name: o.labels for o in state.objects}), context_of())
+    one = moved(state, "cucumber_1a", np.array([-1.1 * PARTED, 0.0, 0.0]))
+    both = moved(one, "cucumber_1c", np.array([1.1 * PARTED, 0.0, 0.0]))
+    assert [mission.progress(s) for s in (state, one, both)] == [(1, 2), (1, 2), (2, 2)]
 
 
 # ---- the search ------------------------------------------------------------------------------------------------

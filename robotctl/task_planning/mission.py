@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -84,15 +84,23 @@ class Mission:
         lines, self._news = self._news, []
         return "; ".join(lines)
 
-    def satisfied(self, state: State) -> int:
-        """How many goals the believed arrangement meets."""
+    def progress(self, state: State) -> tuple[int, int]:
+        """How many of the task's conditions the believed arrangement meets, and of how many.
+
+        Those on the seams of one food are one condition.
+        """
         held = state.robot.held.name if state.robot.held else None
         where = arrangement(state)
-        return sum(goal.object != held and goal.met(where) for goal in self.goals)
+        conditions: dict[str, bool] = {}
+        for goal in self.goals:
+            words = str(replace(goal, seams=()))
+            conditions[words] = conditions.get(words, True) and goal.object != held and goal.met(where)
+        return sum(conditions.values()), len(conditions)
 
     def _rested(self, state: State) -> bool:
         """Whether all goals are met; ends the mission once they have stayed met for a while."""
-        if self.satisfied(state) < len(self.goals) or state.robot.held is not None:
+        met, total = self.progress(state)
+        if met < total or state.robot.held is not None:
             self._done_since = None
             return False
         if self._done_since is None:
