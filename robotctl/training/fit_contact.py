@@ -26,8 +26,6 @@ RATE = 3e-3
 DECAY = 1e-3
 SCALE = np.array([0.004, 0.004, 0.004])  # of the network's outputs [m]
 ROBUST = 0.002  # errors below this count quadratically [m]
-FEW = 8  # with fewer pushes of a kind the bound of unseen kinds stands in
-TINY = 1e-5  # the least error that bounds are measured in [m]
 HALVINGS = 60
 MOVED = 0.01  # an object that went this far in the window moved [m]
 
@@ -178,11 +176,14 @@ def errors_ahead(model: ContactModel, pushes: Pushes, seconds: float) -> np.ndar
 
 
 def calibrate(model: ContactModel, pushes: Pushes, strangers: frozenset[str]) -> ContactModel:
-    """Bounds that hold an object that moves, by kind and step; all kinds that no fit has seen share one."""
+    """Bounds that hold an object that moves, by kind and step; all kinds that no fit has seen share one.
+
+    Split conformal prediction for each kind by itself (Mondrian; Vovk et al. 2005, section 4.5). A kind with too few
+    pushes for that has no bound of its own, and gets the one of unseen kinds.
+    """
     error, moved = _errors(model, pushes)
     kind = np.array(pushes.kinds)[pushes.which]
-    group = np.where(np.isin(kind, list(strangers)), UNSEEN, kind)
-    bound = _bounds(error[moved], group[moved])
+    bound = _bounds(error[moved], np.where(np.isin(kind, list(strangers)), UNSEEN, kind)[moved])
     if not bound:
         raise UsageError("too few pushes of any kind to calibrate the contact model; collect more")
     if UNSEEN not in bound:
@@ -191,24 +192,9 @@ def calibrate(model: ContactModel, pushes: Pushes, strangers: frozenset[str]) ->
 
 
 def _bounds(error: np.ndarray, group: np.ndarray) -> dict[str, np.ndarray]:
-    """Bounds (STEPS+1,) by group of errors (n, STEPS+1), made to grow with the horizon; none for groups too small.
-
-    Split conformal prediction with errors in units of their group's mean (normalised scores; Papadopoulos et al. 2008),
-    of which every push is itself left out: groups of a few dozen pushes share one quantile, and differ in size.
-    """
-    groups = [name for name in np.unique(group) if np.sum(group == name) >= FEW]
-    size = {name: error[group == name].mean(axis=0) for name in groups}
-    scores = []
-    for name in groups:
-        rows = error[group == name]
-        n = len(rows)
-        scores.append(rows / np.maximum((n * size[name] - rows) / (n - 1), TINY))
-    if not scores:
-        return {}
-    quantile = conformal_quantile(np.concatenate(scores), COVERAGE)
-    if not np.all(np.isfinite(quantile)):
-        return {}
-    return {str(name): np.maximum.accumulate(quantile * np.maximum(size[name], TINY)) for name in groups}
+    """Bounds (STEPS+1,) by group of errors (n, STEPS+1), made to grow with the horizon; none for groups too small."""
+    found = {str(name): conformal_quantile(error[group == name], COVERAGE) for name in np.unique(group)}
+    return {name: np.maximum.accumulate(bound) for name, bound in found.items() if np.all(np.isfinite(bound))}
 
 
 def coverage_of_halvings(
