@@ -13,7 +13,7 @@ from robotctl.geometry import matrix_from_quaternion, rotation_z, transform
 from robotctl.guardrails.load import load_guardrails
 from robotctl.robot import HOME
 from robotctl.scene import Item, ObjectKind, Place, Scene
-from robotctl.scene_files import scenes_folder
+from robotctl.scene_paths import scenes_folder
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.skills.context import SkillContext
 from robotctl.skills.executive import Executive

@@ -1,7 +1,7 @@
 """A scene: furniture, places, regions, object kinds and items, and how the robot's machine behaves there.
 
-Values only; robotctl.scene_files reads them. World frame: z up, metres, radians. Object poses are poses of the body
-frame: origin at the centre of the lowest face, z up as it stands in use.
+Values only; robotctl.scene_files and robotctl.kind_files read them. World frame: z up, metres, radians. Object poses
+are poses of the body frame: origin at the centre of the lowest face, z up as it stands in use.
 """
 
 from __future__ import annotations

@@ -1,26 +1,24 @@
-"""Reads `scene.yaml` and `kinds.yaml` into a robotctl.scene.Scene: first their schemas, then loading."""
+"""This file turns `scene.yaml` into a robotctl.scene.Scene: first its schema, then loading."""
 
 from __future__ import annotations
 
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from robotctl.assets import check_urdf, tree_root
-from robotctl.errors import UsageError, nearest
+from robotctl.assets import check_urdf
+from robotctl.errors import nearest
 from robotctl.files import Document, Location, load_yaml
 from robotctl.geometry import rotation_z
+from robotctl.kind_files import load_kinds, unit_vector
 from robotctl.scene import (
     Actuators,
     Box,
-    Edge,
     Furniture,
-    Grasp,
     Item,
     Join,
     ObjectKind,
@@ -30,14 +28,9 @@ from robotctl.scene import (
     Seam,
     Sensors,
 )
+from robotctl.scene_paths import find_scene, referenced
 from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, unique, validate
 
-OBJECT_LABELS = frozenset(
-    {
-        "dish", "cup", "mug", "bowl", "plate", "pot", "cutlery", "fork", "knife", "sharp", "fillable", "food", "book",
-        "rolls",
-    }
-)  # fmt: skip
 ROOM_LABELS = frozenset(
     {
         "table", "counter", "cabinet", "shelf", "bin", "wall", "floor", "tray", "board", "rack", "seat", "appliance",
@@ -45,20 +38,14 @@ ROOM_LABELS = frozenset(
     }
 )  # fmt: skip
 SCENE_SCHEMA = "robotctl/scene.v1"
-KINDS_SCHEMA = "robotctl/kinds.v1"
 HOME_ARM = (0.0, -0.6, 0.0, -2.3, 0.0, 1.7, 0.785)  # robot_start without `arm`: tucked over the base [rad]
 MEET = 0.002  # cut faces of joined pieces lie this near each other [m]
-MASS_TOLERANCE = 0.05  # a kind's mass and its URDF's may differ by this share
-PACKAGED = "robotctl:"  # a file reference that begins so is looked up in the packaged scenes folder
 
-_ObjectLabels = Annotated[list[Annotated[str, Word(OBJECT_LABELS, "label")]], Field(min_length=1)]
 _RoomLabels = list[Annotated[str, Word(ROOM_LABELS, "label")]]
 _Color = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=4)]
 _Angle = Annotated[float, Unit("rad", minimum=-100, maximum=100)]
 _Point = Annotated[Numbers, Unit("m", 3, minimum=-100, maximum=100)]
 _Size = Annotated[Numbers, Unit("m", 3, positive=True, maximum=100)]
-_Sphere = Annotated[Numbers, Unit("m", 4, minimum=-2, maximum=2)]
-_Direction = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 class _BoxFile(Strict):
@@ -168,96 +155,6 @@ class SceneFile(Strict):
     joins: Annotated[list[JoinFile], Field(max_length=50)] = []
 
 
-class _GraspFile(Strict):
-    name: Name
-    kind: Literal["rim", "handle", "edge"]
-    position: Annotated[Numbers, Unit("m", 3, minimum=-1.0, maximum=1.0)]
-    approach: _Direction
-    closing: _Direction
-    opening: Annotated[float, Unit("m", positive=True, maximum=0.08)]
-    symmetric: bool = False
-
-
-class _EdgeFile(Strict):
-    heel: Annotated[Numbers, Unit("m", 3, minimum=-1.0, maximum=1.0)]
-    tip: Annotated[Numbers, Unit("m", 3, minimum=-1.0, maximum=1.0)]
-    facing: _Direction
-
-
-class _KindFile(Strict):
-    name: Name
-    labels: _ObjectLabels
-    urdf: str
-    mass: Annotated[float, Unit("kg", positive=True, maximum=20)]
-    friction: Annotated[float, Field(gt=0, le=3)]
-    height: Annotated[float, Unit("m", positive=True, maximum=2)]
-    radius: Annotated[float, Unit("m", positive=True, maximum=2)]
-    spheres: Annotated[list[_Sphere], Field(max_length=64)]
-    blade_spheres: Annotated[list[_Sphere], Field(max_length=64)] = []
-    grasps: Annotated[list[_GraspFile], Field(max_length=64)] = []
-    edge: _EdgeFile | None = None
-    cut_force: Annotated[float, Unit("N", positive=True, maximum=100)] | None = None
-    cut_faces: Annotated[list[Annotated[float, Unit("m", minimum=-1.0, maximum=1.0)]], Field(max_length=2)] = []
-
-
-class KindsFile(Strict):
-    """`kinds.yaml`."""
-
-    schema_: Literal["robotctl/kinds.v1"] = Field(alias="schema")
-    kinds: Annotated[list[_KindFile], Field(min_length=1, max_length=200)]
-
-
-# ---- finding ---------------------------------------------------------------------------------------------------
-
-
-def scenes_folder() -> Path:
-    """The folder of packaged scenes: `scenes/` of a checkout, a copy of it in an installed wheel."""
-    return (Path(__file__).parent / "_scenes").resolve()
-
-
-def scene_names() -> list[str]:
-    """Names of the packaged scenes."""
-    return sorted(path.parent.name for path in scenes_folder().glob("*/scene.yaml"))
-
-
-def looks_like_path(text: str | os.PathLike[str]) -> bool:
-    """Whether the user means a file, not the name of something packaged."""
-    return isinstance(text, Path) or str(text).endswith((".yaml", ".yml")) or Path(text).exists()
-
-
-def find_scene(path_or_name: str | os.PathLike[str]) -> Path:
-    """File of a scene given by its name ("kitchen"), its folder or its file."""
-    if not looks_like_path(path_or_name):
-        name = str(path_or_name)
-        if name not in scene_names():
-            raise UsageError(f"no scene '{name}'{nearest(name, scene_names())}")
-        return scenes_folder() / name / "scene.yaml"
-    path = Path(path_or_name)
-    return path / "scene.yaml" if path.is_dir() else path
-
-
-def referenced(document: Document, location: Location, text: str) -> Path:
-    """File that a file names: relative to it, and inside its tree of scenes or the packaged one.
-
-    The tree is the nearest folder named `scenes` around the file, else the file's own folder. Absolute paths and
-    ways out of the tree (by `..` or by a link) are refused.
-    """
-    if text.startswith(PACKAGED):
-        base = root = scenes_folder()
-        text = text.removeprefix(PACKAGED)
-    else:
-        base = document.path.resolve().parent
-        root = tree_root(document.path)
-    if not text or "\\" in text or "\0" in text or text.startswith(("/", "~")) or ":" in text:
-        document.fail(location, f"expected a path relative to this file, got '{text[:80]}'")
-    path = (base / text).resolve()
-    if not path.is_relative_to(root):
-        document.fail(location, f"'{text[:80]}' leads out of {root.name}/")
-    if not path.is_file():
-        document.fail(location, f"no such file '{text[:80]}'")
-    return path
-
-
 # ---- loading ---------------------------------------------------------------------------------------------------
 
 
@@ -293,15 +190,6 @@ def load_scene(path_or_name: str | os.PathLike[str]) -> Scene:
         description=file.description,
         joins=joins_of(document, file.joins, items, kinds),
     )
-
-
-def load_kinds(path: Path) -> dict[str, ObjectKind]:
-    """Reads the object kinds of one file and checks their models."""
-    document = load_yaml(path)
-    header(document, KINDS_SCHEMA)
-    file = validate(document, KindsFile)
-    unique(document, "kinds", (kind.name for kind in file.kinds))
-    return {kind.name: _kind(document, ("kinds", i), kind) for i, kind in enumerate(file.kinds)}
 
 
 def items_of(document: Document, items: Sequence[ItemFile], kinds: Mapping[str, ObjectKind]) -> tuple[Item, ...]:
@@ -388,81 +276,14 @@ def _furniture(document: Document, index: int, file: _FurnitureFile) -> Furnitur
 def _place(document: Document, index: int, file: _PlaceFile) -> Place:
     edge = None
     if file.overhang_edge is not None:
-        edge = _unit(document, ("places", index, "overhang_edge"), file.overhang_edge)
+        edge = unit_vector(document, ("places", index, "overhang_edge"), file.overhang_edge)
         along = np.array([np.cos(file.yaw), np.sin(file.yaw)])
         if max(abs(edge @ along), abs(edge @ np.array([-along[1], along[0]]))) < 0.999:
             document.fail(("places", index, "overhang_edge"), "must be square to one side of the place")
     return Place(file.name, frozenset(file.labels), np.array(file.center), np.array(file.size) / 2, file.yaw, edge)
 
 
-def _unit(document: Document, location: Location, numbers: list[float]) -> np.ndarray:
-    direction = np.array(numbers)
-    length = float(np.linalg.norm(direction))
-    if not 1e-6 < length < 1e6:
-        document.fail(location, "a direction must have a length")
-    return direction / length
-
-
 def _actuators(file: _ActuatorsFile) -> Actuators:
     return Actuators(
         file.latency, file.stiffness, file.damping, file.friction.joints(), file.torque_limit.joints(), file.grip_force
     )
-
-
-def _kind(document: Document, location: Location, file: _KindFile) -> ObjectKind:
-    urdf = referenced(document, (*location, "urdf"), file.urdf)
-    mass = check_urdf(urdf)
-    if abs(mass - file.mass) > MASS_TOLERANCE * file.mass:
-        document.fail((*location, "mass"), f"{file.mass:g} kg, but {urdf.name} weighs {mass:g} kg")
-    spheres = [*file.spheres, *file.blade_spheres]
-    if not spheres:
-        document.fail((*location, "spheres"), "at least one sphere is needed to cover the object")
-    for name, group in (("spheres", file.spheres), ("blade_spheres", file.blade_spheres)):
-        for i, sphere in enumerate(group):
-            if sphere[3] <= 0:
-                document.fail((*location, name, i), "the radius (fourth number) must be above 0")
-    if bool(file.blade_spheres) != ("sharp" in file.labels):
-        document.fail((*location, "labels"), "the label 'sharp' and 'blade_spheres' go together")
-    if file.edge is not None and "sharp" not in file.labels:
-        document.fail((*location, "edge"), "what has an edge is 'sharp': add the label and 'blade_spheres'")
-    if (file.cut_force is None) != (not file.cut_faces):
-        key = "cut_faces" if file.cut_force is None else "cut_force"
-        document.fail((*location, key), "'cut_force' and 'cut_faces' go together")
-    if any(abs(x) < 1e-6 for x in file.cut_faces):
-        document.fail((*location, "cut_faces"), "a cut face lies on one side of the middle, at x below or above 0")
-    unique(document, (*location, "grasps"), (grasp.name for grasp in file.grasps))
-    return ObjectKind(
-        name=file.name,
-        labels=frozenset(file.labels),
-        urdf=urdf,
-        mass=file.mass,
-        friction=file.friction,
-        height=file.height,
-        radius=file.radius,
-        spheres=np.array(spheres),
-        blade=np.arange(len(spheres)) >= len(file.spheres),
-        grasps=tuple(_grasp(document, (*location, "grasps", i), g) for i, g in enumerate(file.grasps)),
-        edge=None if file.edge is None else _edge(document, (*location, "edge"), file.edge),
-        cut_force=file.cut_force or 0.0,
-        cut_faces=tuple(file.cut_faces),
-    )
-
-
-def _edge(document: Document, location: Location, file: _EdgeFile) -> Edge:
-    heel, tip = np.array(file.heel), np.array(file.tip)
-    if np.linalg.norm(tip - heel) < 0.01:
-        document.fail((*location, "tip"), "an edge is at least 10 mm long")
-    edge = Edge(heel, tip, _unit(document, (*location, "facing"), file.facing))
-    if abs(edge.facing @ edge.along) > 1e-3:
-        document.fail((*location, "facing"), "must be square to the edge from heel to tip")
-    return edge
-
-
-def _grasp(document: Document, location: Location, file: _GraspFile) -> Grasp:
-    approach = _unit(document, (*location, "approach"), file.approach)
-    closing = _unit(document, (*location, "closing"), file.closing)
-    if abs(approach @ closing) > 1e-3:
-        document.fail((*location, "closing"), "must be square to 'approach'")
-    return Grasp(
-        file.name, file.kind, np.array(file.position), approach, closing, file.opening, file.symmetric
-    )  # fmt: skip

@@ -18,18 +18,10 @@ from pydantic import BeforeValidator, Field
 from robotctl.errors import UsageError, nearest
 from robotctl.files import Document, Location, load_yaml
 from robotctl.geometry import point_box_distance, rotation_z
+from robotctl.kind_files import OBJECT_LABELS
 from robotctl.scene import Box, Place, Scene
-from robotctl.scene_files import (
-    OBJECT_LABELS,
-    ItemFile,
-    JoinFile,
-    items_of,
-    joins_of,
-    load_scene,
-    looks_like_path,
-    referenced,
-    scenes_folder,
-)
+from robotctl.scene_files import ItemFile, JoinFile, items_of, joins_of, load_scene
+from robotctl.scene_paths import looks_like_path, referenced, scenes_folder
 from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, one_or_more, unique, validate
 
 TASK_SCHEMA = "robotctl/task.v1"

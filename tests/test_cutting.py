@@ -15,11 +15,13 @@ from robotctl.errors import InvalidFileError
 from robotctl.geometry import inverse, matrix_from_quaternion, quaternion_from_matrix, rotation_z, transform
 from robotctl.judge.objective import Arrangement, judge_objective
 from robotctl.judge.objects import object_bodies
+from robotctl.kind_files import load_kinds
 from robotctl.objectives.hand_path import Posture
 from robotctl.replay import judge_again
 from robotctl.robot import HOME, TCP
 from robotctl.scene import Scene, Seam
-from robotctl.scene_files import load_kinds, load_scene, scenes_folder
+from robotctl.scene_files import load_scene
+from robotctl.scene_paths import scenes_folder
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.skills.context import SkillContext
 from robotctl.skills.cut import LEFT, cut, foreseen_features, smaller_side

@@ -30,7 +30,8 @@ from robotctl.guardrails.separation import Separation
 from robotctl.png import png
 from robotctl.remarks import scene_remarks, task_remarks
 from robotctl.robot import RobotModel
-from robotctl.scene_files import load_scene, scene_names, scenes_folder
+from robotctl.scene_files import load_scene
+from robotctl.scene_paths import scene_names, scenes_folder
 from robotctl.simulation.camera import Camera, overview
 from robotctl.state import Held
 from robotctl.task import load_people, load_task, places_named, starting, task_names

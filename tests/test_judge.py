@@ -21,7 +21,7 @@ from robotctl.judge import Judge
 from robotctl.judge.judge import machine
 from robotctl.robot import HAND, HOME, Q_MAX, T_LINK7_HAND, forward, tcp_pose
 from robotctl.scene import Item, ObjectKind, Place, Scene
-from robotctl.scene_files import scenes_folder
+from robotctl.scene_paths import scenes_folder
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.simulation.bullet import p as engine
 from robotctl.state import Truth

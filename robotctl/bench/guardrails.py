@@ -76,7 +76,8 @@ def trials(
 
 def chosen_tasks(pattern: str) -> list[str]:
     """Packaged tasks whose names match, or one task file."""
-    from robotctl.task import looks_like_path, task_names
+    from robotctl.scene_paths import looks_like_path
+    from robotctl.task import task_names
 
     if looks_like_path(pattern):
         return [pattern]

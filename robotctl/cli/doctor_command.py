@@ -98,7 +98,7 @@ def _physics() -> Check:
 
 
 def _scenes() -> Check:
-    from robotctl.scene_files import scene_names
+    from robotctl.scene_paths import scene_names
 
     names = scene_names()
     return Check("scenes", bool(names), True, ", ".join(names) or "none", "the installation is incomplete: reinstall")

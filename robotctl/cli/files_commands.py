@@ -40,7 +40,8 @@ guardrails_app = typer.Typer(help="What must never happen.", no_args_is_help=Tru
 @scenes_app.command("list")
 def scenes_list(as_json: Json = False) -> None:
     """The packaged scenes."""
-    from robotctl.scene_files import load_scene, scene_names
+    from robotctl.scene_files import load_scene
+    from robotctl.scene_paths import scene_names
 
     scenes = [load_scene(name) for name in scene_names()]
     rows = [{"name": s.name, "items": len(s.items), "description": s.description, "path": s.path} for s in scenes]
@@ -75,7 +76,8 @@ def scenes_schema(
     kinds: Annotated[bool, typer.Option("--kinds", help="The schema of object kinds instead.")] = False,
 ) -> None:
     """JSON schema of scene files, for editors."""
-    from robotctl.scene_files import KINDS_SCHEMA, SCENE_SCHEMA, KindsFile, SceneFile
+    from robotctl.kind_files import KINDS_SCHEMA, KindsFile
+    from robotctl.scene_files import SCENE_SCHEMA, SceneFile
     from robotctl.schema import json_schema
 
     _print(json_schema(KindsFile, KINDS_SCHEMA) if kinds else json_schema(SceneFile, SCENE_SCHEMA))

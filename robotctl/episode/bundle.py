@@ -20,7 +20,7 @@ from robotctl.assets import tree_root
 from robotctl.errors import InvalidFileError
 from robotctl.files import parse_yaml
 from robotctl.scene import Scene
-from robotctl.scene_files import PACKAGED, referenced, scenes_folder
+from robotctl.scene_paths import PACKAGED, referenced, scenes_folder
 from robotctl.task import Task
 
 ATTACHMENT = "files.zip"

@@ -29,8 +29,10 @@ from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
+from robotctl.kind_files import OBJECT_LABELS
 from robotctl.scene import Box, Scene
-from robotctl.scene_files import OBJECT_LABELS, ROOM_LABELS, looks_like_path, scenes_folder
+from robotctl.scene_files import ROOM_LABELS
+from robotctl.scene_paths import looks_like_path, scenes_folder
 from robotctl.schema import Name, Strict, Unit, Word, header, one_or_more, unique, validate
 
 GUARDRAILS_SCHEMA = "robotctl/guardrails.v1"

@@ -18,7 +18,7 @@ from robotctl.errors import MissingPartError
 from robotctl.geometry import rotation_z
 from robotctl.robot import JOINT_NAMES
 from robotctl.scene import Box, Furniture, Item, Scene
-from robotctl.scene_files import scenes_folder
+from robotctl.scene_paths import scenes_folder
 from robotctl.simulation.bodies import Body
 from robotctl.simulation.looks import garments
 from robotctl.simulation.people import Person

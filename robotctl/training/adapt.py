@@ -17,7 +17,8 @@ import numpy as np
 
 from robotctl.errors import InvalidFileError, UsageError, nearest
 from robotctl.scene import ObjectKind
-from robotctl.scene_files import load_scene, scene_names
+from robotctl.scene_files import load_scene
+from robotctl.scene_paths import scene_names
 from robotctl.training import lineage, records, units
 from robotctl.training.curiosity import LATE, pushable
 from robotctl.training.fit_contact import (

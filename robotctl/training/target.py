@@ -7,7 +7,8 @@ from functools import cache
 from robotctl.errors import RobotctlError, UsageError, nearest
 from robotctl.guardrails.load import GuardrailSet, load_guardrails
 from robotctl.scene import Scene
-from robotctl.scene_files import load_scene, scene_names, scenes_folder
+from robotctl.scene_files import load_scene
+from robotctl.scene_paths import scene_names, scenes_folder
 from robotctl.task import PersonPlan, load_task, task_names
 
 
