@@ -1,4 +1,4 @@
-"""This file turns `kinds.yaml` into object kinds (robotctl.scene.ObjectKind): first its schema, then loading."""
+"""Reads `kinds.yaml`, strictly, into object kinds."""
 
 from __future__ import annotations
 

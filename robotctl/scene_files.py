@@ -1,4 +1,4 @@
-"""This file turns `scene.yaml` into a robotctl.scene.Scene: first its schema, then loading."""
+"""Reads `scene.yaml`, strictly, into a scene."""
 
 from __future__ import annotations
 

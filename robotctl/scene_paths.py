@@ -1,4 +1,4 @@
-"""This file turns the name of a scene, or a path that a file names, into the file that is meant."""
+"""Turns the name of a scene, or a path that a file names, into the file that is meant."""
 
 from __future__ import annotations
 
