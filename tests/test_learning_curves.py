@@ -48,10 +48,13 @@ def test_what_learns_from_half_the_pushes_is_worth_two() -> None:
     assert at_equal_error(SIZES, curious, random) == pytest.approx(0.5)
     generator = np.random.default_rng(1)
     both = [
-        curve[None, :, None] * generator.lognormal(0.0, 0.05, (3, 1, 1)) * generator.lognormal(0.0, 0.3, (1, 1, 60))
+        [
+            curve[None, :, None] * generator.lognormal(0.0, 0.05, (3, 1, 1)) * generator.lognormal(0.0, 0.3, (1, 1, 60))
+            for _ in range(2)
+        ]
         for curve in (random, curious)
     ]
-    found = ratio(Study("kitchen", 1, 60, tuple(int(n) for n in SIZES), 1, 3), *both)
+    found = ratio(Study("kitchen", 1, 60, tuple(int(n) for n in SIZES), 1, 3, 2), *both)
     low, high = found["ci95"]
     assert low <= found["value"] <= high
     assert low > 1.0
@@ -59,15 +62,15 @@ def test_what_learns_from_half_the_pushes_is_worth_two() -> None:
 
 
 def test_a_study_compares_its_fits_and_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Study("kitchen", 1, 25, (10, 20), 200, 2)
+    plan = Study("kitchen", 1, 25, (10, 20), 200, 2, 3)
     collected: list[Unit] = []
     monkeypatch.setattr(units, "make_all", lambda jobs, *_: collected.extend(jobs))
     monkeypatch.setattr(study_curiosity, "_fit_chooser", lambda *_: None)
 
     def fitted(work: object, jobs: list[Fit], workers: int) -> Iterator[None]:
         for fit in jobs:
-            fit.folder.mkdir(exist_ok=True)
-            known = [0.4 / fit.size / (2.0 if fit.arm == "curious" else 1.0)] * 30
+            fit.folder.mkdir(parents=True, exist_ok=True)
+            known = [0.1 * (fit.seed + 2) / fit.size / (2.0 if fit.arm == "curious" else 1.0)] * 30
             answer = {"steps": 200, "aimed": 25, "moved": 0.5, "known": known, "unseen": []}
             fit.path.write_text(json.dumps(answer))
             yield
@@ -77,6 +80,7 @@ def test_a_study_compares_its_fits_and_keeps_what_is_there(tmp_path: Path, monke
     assert found["known_kinds"]["random"] == [40.0, 20.0]
     assert found["known_kinds"]["curious"] == [20.0, 10.0]
     assert found["known_kinds"]["data_ratio"]["value"] == pytest.approx(2.0)
+    assert found["known_kinds"]["test_pushes"] == 90
     assert found["known_kinds"]["data_ratio"]["worth"][0] == {"random": 10, "curious": 10.0}
     assert "unseen_kinds" not in found  # none of them was pushed
     places = {(job.path.parent.name, job.number, job.model is not None, job.aimed) for job in collected}

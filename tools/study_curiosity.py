@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--aimed", type=int, default=400, help="pushes to test with")
     parser.add_argument("--steps", type=int, default=400, help="of every fit")
     parser.add_argument("--fits", type=int, default=3, help="of every size, with other seeds")
+    parser.add_argument("--sets", type=int, default=1, help="of data, the others with the seeds that follow")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--data", type=Path, help="folder; default data/curiosity-SEED")
     options = parser.parse_args()
@@ -37,7 +38,7 @@ def main() -> int:
             shown = line
             print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
-    plan = Study(options.target, options.seed, options.aimed, sizes, options.steps, options.fits)
+    plan = Study(options.target, options.seed, options.aimed, sizes, options.steps, options.fits, options.sets)
     folder = options.data or Path("data") / f"curiosity-{options.seed}"
     try:
         answer = study(plan, folder, options.workers, say)
