@@ -20,7 +20,7 @@ from robotctl.world_model.contact import ContactModel
 PARTS = (PEOPLE, PLAY, SKILLS, CUTS, PULLS, PUSHES)
 MANIFEST = "recipe.json"  # says what a data folder was collected by
 SHARES = (0.5, 0.3, 0.2)  # of people, and of episodes, to fit, calibrate and test with
-AIMED = (0.3, 0.35, 0.35)  # of the aimed pushes, to fit, calibrate and test with
+AIMED = (0.25, 0.4, 0.35)  # of the aimed pushes, to fit, calibrate and test with
 ROUNDS = (0.2, 0.4, 0.4)  # of the pushes: the first at random, the others where the ensemble disagrees
 STRANGERS = frozenset({"book", "jar"})  # kinds that no fit sees: what new things are like is tested on them
 Progress = Callable[[str, float], None]  # what is being done, and the share of it that is done
@@ -44,11 +44,11 @@ class Amount:
 
 _LATER = {"cuts": 0, "pulls": 0}  # what folders of an earlier version do not have
 FULL = Amount(
-    people=300, play=90, skills=120, cuts=100, pulls=150, pushes=500, aimed=600,
+    people=300, play=90, skills=120, cuts=100, pulls=150, pushes=400, aimed=600,
     people_steps=4000, play_steps=4000, push_steps=2500,
 )  # fmt: skip
 QUICK = Amount(
-    people=200, play=45, skills=60, cuts=40, pulls=50, pushes=200, aimed=300,
+    people=200, play=36, skills=60, cuts=40, pulls=50, pushes=150, aimed=250,
     people_steps=2000, play_steps=2000, push_steps=1000,
 )  # fmt: skip
 
