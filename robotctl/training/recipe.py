@@ -44,7 +44,7 @@ class Amount:
 
 _LATER = {"cuts": 0, "pulls": 0}  # what folders of an earlier version do not have
 FULL = Amount(
-    people=300, play=90, skills=120, cuts=100, pulls=150, pushes=400, aimed=600,
+    people=300, play=75, skills=110, cuts=80, pulls=120, pushes=225, aimed=550,
     people_steps=4000, play_steps=4000, push_steps=2500,
 )  # fmt: skip
 QUICK = Amount(
