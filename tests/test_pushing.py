@@ -24,9 +24,9 @@ from robotctl.training.fit_contact import (
     coverage_of_halvings,
     evaluate_contact,
     fit_contact,
-    how_uneven,
     pushes_of,
     rolled_out,
+    table_friction,
 )
 from robotctl.training.fit_skills import fit_skill
 from robotctl.training.push_attempts import attempts_of
@@ -34,7 +34,7 @@ from robotctl.training.push_data import PushTrace, aimed_push, random_push, try_
 from robotctl.world_model.contact import INPUTS, OUTPUTS, QUASI_STATIC, STEPS, UNSEEN, ContactModel
 from robotctl.world_model.ensemble import Ensemble
 from robotctl.world_model.push import Push, turn
-from robotctl.world_model.quasi_static import FINGERS, Pushed, Shapes, Touch, quasi_static, touch
+from robotctl.world_model.quasi_static import FINGERS, Friction, Pushed, Shapes, Touch, quasi_static, touch
 
 KITCHEN = load_scene("kitchen")
 KINDS = [kind.name for kind in pushable(KITCHEN)]
@@ -115,7 +115,7 @@ def test_what_is_foreseen_does_not_depend_on_where_one_looks_from(seed: int, nam
 @settings(max_examples=20, deadline=None)
 def test_uneven_friction_is_the_same_along_both_axes(seed: int, name: str, quarters: int) -> None:
     offset, skew, turned = np.random.default_rng(seed).uniform(-1.0, 1.0, 3) * [0.03, 0.3, 3.0]
-    uneven = replace(QUASI_STATIC, uneven=1.0)
+    uneven = replace(QUASI_STATIC, friction=Friction(uneven=1.0, spin=0.001))
     push = Push(np.array([-0.17, offset]), 0.0, skew, 0.15, 0.12)
     here, there = np.array([0.0, 0.0, turned]), np.array([0.0, 0.0, turned + quarters * np.pi / 2])
     end, other = (ends(uneven, name, start, push.hands(start)) for start in (here, there))
@@ -126,8 +126,24 @@ def test_uneven_friction_is_the_same_along_both_axes(seed: int, name: str, quart
 def test_uneven_friction_lets_a_box_turn_farther() -> None:
     push = Push(np.array([-0.17, 0.03]), 0.0, 0.0, 0.15, 0.12)
     start = np.array([0.0, 0.0, 0.6])
-    turned = [ends(replace(QUASI_STATIC, uneven=u), "book", start, push.hands(start))[2] - 0.6 for u in (0.0, 1.0)]
+    turned = [
+        ends(replace(QUASI_STATIC, friction=Friction(uneven=u)), "book", start, push.hands(start))[2] - 0.6
+        for u in (0.0, 1.0)
+    ]
     assert turned[1] < 1.2 * turned[0] < 0.0
+
+
+def test_friction_against_turning_holds_what_is_pushed_nearly_through_its_middle() -> None:
+    start = np.zeros(3)
+    push = Push(np.array([-0.17, 0.05]), 0.0, 0.0, 0.15, 0.12)
+
+    def turned(spin: float) -> float:
+        model = replace(QUASI_STATIC, friction=Friction(spin=spin))
+        return abs(ends(model, "butter_dish", start, push.hands(start))[2])
+
+    assert turned(0.0) > 0.1
+    assert 0.3 * turned(0.0) < turned(0.002) < 0.95 * turned(0.0)
+    assert turned(0.03) < 0.2 * turned(0.0)
 
 
 @given(st.integers(0, 2**31))
@@ -143,13 +159,13 @@ def test_a_contact_sticks_or_slips(seed: int) -> None:
     depth = np.sum(stroke * -normal, axis=1)  # the whole stroke is spent in contact
     feet = turn(np.array(angle), shapes.feet)
     met = Touch(np.zeros((1, 10)), -depth, depth, normal, lever, feet)
-    uneven = generator.uniform(0.0, 1.5)
-    motion = quasi_static(shapes, which, met, stroke, np.array([heading]), uneven)[0]
+    friction = Friction(generator.uniform(0.0, 1.5), generator.uniform(0.0, 0.003))
+    motion = quasi_static(shapes, which, met, stroke, np.array([heading]), friction)[0]
     at_contact = motion[:2] + motion[2] * np.array([-lever[0, 1], lever[0, 0]])
     assert at_contact @ -normal[0] == pytest.approx(depth[0])
     slid = abs(cross(normal, (at_contact - stroke[0])[None])[0])
     even = replace(shapes, lean=0.0 * shapes.lean, grip=shapes.grip + 100.0)  # nothing slips
-    stuck = quasi_static(even, which, met, stroke, np.array([heading]), uneven)[0]
+    stuck = quasi_static(even, which, met, stroke, np.array([heading]), friction)[0]
     held = stuck[:2] + stuck[2] * np.array([-lever[0, 1], lever[0, 0]])
     assert held == pytest.approx(stroke[0], abs=1e-9)
     assert slid < 0.02
@@ -163,16 +179,16 @@ def test_how_uneven_friction_is_shows_in_pushes(name: str) -> None:
         generator = np.random.default_rng([1000, i])
         traces.append(try_push(KITCHEN, kind, aimed_push(kind, generator), generator))
     pushes = pushes_of([trace for trace in traces if trace is not None], {name: kind})
-    found = how_uneven(pushes)
+    found = table_friction(pushes)
 
-    def error(uneven: float) -> float:
-        away = rolled_out(replace(QUASI_STATIC, uneven=uneven), pushes, 20)[:, 20, :2] - pushes.thing[:, 20, :2]
+    def error(friction: Friction) -> float:
+        away = rolled_out(replace(QUASI_STATIC, friction=friction), pushes, 20)[:, 20, :2] - pushes.thing[:, 20, :2]
         return float(np.linalg.norm(away, axis=1).mean())
 
-    assert error(found) <= error(0.0)
+    assert error(found) <= error(Friction())
     if name == "book":
-        assert found >= 0.5
-        assert error(found) < 0.8 * error(0.0)
+        assert found.uneven >= 0.5
+        assert error(found) < 0.8 * error(Friction())
 
 
 def test_a_resting_thing_stays_where_no_hand_comes() -> None:
@@ -231,7 +247,7 @@ def test_no_bound_no_promise() -> None:
 
 
 def test_the_model_survives_storage_and_odd_shapes_do_not() -> None:
-    model = replace(random_model(2), bound={"mug": np.full(STEPS + 1, 0.01)}, uneven=0.75)
+    model = replace(random_model(2), bound={"mug": np.full(STEPS + 1, 0.01)}, friction=Friction(0.75, 0.001))
     again = ContactModel.from_arrays(model.arrays())
     push = Push(np.array([-0.15, 0.01]), 0.0, 0.0, 0.2, 0.12)
     hands = push.hands(np.zeros(3))
@@ -240,8 +256,8 @@ def test_the_model_survives_storage_and_odd_shapes_do_not() -> None:
     for name, wrong in (
         ("contact.scale", np.ones(2)),
         ("contact.bound.mug", np.full(STEPS + 1, -1.0)),
-        ("contact.uneven", np.array([np.nan])),
-        ("contact.uneven", np.array(1.0)),
+        ("contact.friction", np.array([0.0, np.nan])),
+        ("contact.friction", np.array(1.0)),
     ):
         with pytest.raises(ValueError, match="contact"):
             ContactModel.from_arrays({**model.arrays(), name: wrong})
@@ -386,7 +402,7 @@ def test_learning_through_rollouts_beats_the_first_guess() -> None:
         away = rolled_out(candidate, test, 20)[:, 20, :2] - test.thing[:, 20, :2]
         return float(np.linalg.norm(away, axis=1).mean())
 
-    assert error(model) < error(replace(QUASI_STATIC, uneven=model.uneven))
+    assert error(model) < error(replace(QUASI_STATIC, friction=model.friction))
 
 
 # ---- planning --------------------------------------------------------------------------------------------------

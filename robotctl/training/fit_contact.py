@@ -15,9 +15,11 @@ from robotctl.training.push_data import PushTrace
 from robotctl.world_model.calibration import conformal_quantile
 from robotctl.world_model.contact import COVERAGE, INPUTS, OUTPUTS, QUASI_STATIC, STEPS, UNSEEN, ContactModel, advance
 from robotctl.world_model.push import STEP
-from robotctl.world_model.quasi_static import Pushed, Shapes
+from robotctl.world_model.quasi_static import Friction, Pushed, Shapes
 
-UNEVEN = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)  # what the friction of the table is tried to be like
+# What the friction of the table is tried to be like.
+UNEVEN = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+SPIN = (0.0, 0.0005, 0.001, 0.0015, 0.002, 0.003)
 HORIZON = 20  # steps of the rollouts in the loss: 2 s
 LENGTH = 50  # rows that every trace is brought to; after its end everything rests
 WIDTH, DEPTH, MEMBERS = 64, 2, 4
@@ -96,7 +98,7 @@ def fit_contact(
 
     from robotctl.training.jax_fit import fit_objective
 
-    uneven = start.uneven if start else how_uneven(train)
+    friction = start.friction if start else table_friction(train)
     trace, first = windows(train)
     rows = first[:, None] + np.arange(HORIZON + 1)
     rows = np.minimum(rows, LENGTH - 1)
@@ -116,7 +118,9 @@ def fit_contact(
 
         def step(carry: Any, hands: Any) -> Any:
             pose, moved, now = carry
-            pose, moved = advance(network, scale, uneven, shapes, which, pose, moved, now, hands, jax.lax.stop_gradient)
+            pose, moved = advance(
+                network, scale, friction, shapes, which, pose, moved, now, hands, jax.lax.stop_gradient
+            )
             return (pose, moved, hands), pose
 
         _, path = jax.lax.scan(step, (thing[:, 0], before, hand[:, 0]), jnp.swapaxes(hand[:, 1:], 0, 1))
@@ -128,21 +132,27 @@ def fit_contact(
         seed, (train.which[trace], hand, thing, before), objective, (INPUTS, OUTPUTS, WIDTH, DEPTH), MEMBERS, steps,
         BATCH, RATE, DECAY, start.network if start else None, progress, None if start else trace,
     )  # fmt: skip
-    return ContactModel(SCALE, network, uneven=uneven)
+    return ContactModel(SCALE, network, friction=friction)
 
 
-def how_uneven(pushes: Pushes) -> float:
-    """How much the table's friction depends on the direction: with that, statics foresee the pushes best."""
+def table_friction(pushes: Pushes) -> Friction:
+    """How the table's friction differs from the textbook's: so that statics foresee the pushes best.
+
+    One of its numbers after the other is searched for, the first one twice.
+    """
+    found = QUASI_STATIC.friction
     if not len(pushes):
-        return QUASI_STATIC.uneven
+        return found
     rows = np.minimum(np.arange(HORIZON + 1), LENGTH - 1)
     true = pushes.thing[:, rows, :2]
 
-    def error(uneven: float) -> float:
-        path = rolled_out(replace(QUASI_STATIC, uneven=uneven), pushes, HORIZON)
+    def error(friction: Friction) -> float:
+        path = rolled_out(replace(QUASI_STATIC, friction=friction), pushes, HORIZON)
         return float(np.linalg.norm(path[..., :2] - true, axis=-1).mean())
 
-    return min(UNEVEN, key=error)
+    for name, values in (("uneven", UNEVEN), ("spin", SPIN), ("uneven", UNEVEN)):
+        found = min((found._replace(**{name: value}) for value in values), key=error)
+    return found
 
 
 def rolled_out(model: ContactModel, pushes: Pushes, steps: int, seen: bool = False) -> np.ndarray:
@@ -230,8 +240,8 @@ def evaluate_contact(model: ContactModel, test: Pushes, strangers: frozenset[str
     moved = np.linalg.norm(true[:, -1, :2] - true[:, 0, :2], axis=-1) > MOVED
     kind = np.array(test.kinds)[test.which]
     new = np.isin(kind, list(strangers))
-    statics = rolled_out(replace(QUASI_STATIC, uneven=model.uneven), test, STEPS)
-    paths = {"learned": rolled_out(model, test, STEPS), **baselines(test), "quasi_static_uneven": statics}
+    statics = rolled_out(replace(QUASI_STATIC, friction=model.friction), test, STEPS)
+    paths = {"learned": rolled_out(model, test, STEPS), **baselines(test), "quasi_static_found": statics}
     errors = {name: np.linalg.norm(path[..., :2] - true[..., :2], axis=-1) for name, path in paths.items()}
     seen, _ = _errors(model, test)
     held = np.array([seen[i] <= model.error(str(kind[i]), STEPS) for i in range(len(test))])
@@ -280,7 +290,7 @@ def evaluate_contact(model: ContactModel, test: Pushes, strangers: frozenset[str
         "bound_mm": {
             name: [round(float(1e3 * bound[k]), 2) for k in (0, *steps)] for name, bound in sorted(model.bound.items())
         },
-        "uneven": model.uneven,
+        "friction": model.friction._asdict(),
         "n": int(np.sum(old)),
         "pushes": len(test),
     }

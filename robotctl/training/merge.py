@@ -112,7 +112,7 @@ def merged_contact(parts: Sequence[Part], weights: Sequence[float]) -> ContactMo
     for part in parts[1:]:
         if not np.array_equal(part.contact.scale, models[0].scale):
             raise InvalidFileError(f"{part.path}: its contact outputs are scaled otherwise than {parts[0].path}'s")
-        if part.contact.uneven != models[0].uneven:
+        if part.contact.friction != models[0].friction:
             raise InvalidFileError(f"{part.path}: its table's friction is another than {parts[0].path}'s")
     kinds = sorted({kind for model in models for kind in model.bound})
     bound = {kind: np.max([model.error(kind, STEPS) for model in models], axis=0) for kind in kinds}

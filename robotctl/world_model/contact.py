@@ -16,7 +16,7 @@ import numpy as np
 from robotctl.geometry import namespace
 from robotctl.world_model.ensemble import Ensemble
 from robotctl.world_model.push import turn
-from robotctl.world_model.quasi_static import OUTLINE, Shapes, make_way, moved_by
+from robotctl.world_model.quasi_static import OUTLINE, TEXTBOOK, Friction, Shapes, make_way, moved_by
 
 STEPS = 30  # steps that the bounds are known for: 3 s
 OUTPUTS = 3
@@ -25,7 +25,7 @@ RESTS = 2e-4  # an object that moved less than this in a step rests [m, and rad 
 LARGEST = 6.0  # outputs of the network are clamped to this many scales
 UNSEEN = "*"  # stands for every kind that the fit has not seen
 UNCALIBRATED = 0.05  # bound of a model that was not calibrated [m]
-MOST_UNEVEN = 4.0  # of the table's friction
+MOST = Friction(uneven=4.0, spin=0.02)  # of the table's friction
 COVERAGE = 0.9  # how often the bounds hold a moving object
 
 # What the network sees beside the gaps at these points, in the order of `advance`, and how it looks in a mirror.
@@ -45,7 +45,7 @@ MIRRORED = np.array([1.0, -1.0, -1.0])
 def advance(
     network: Callable[[Any], Any],
     scale: Any,
-    uneven: Any,
+    friction: Friction,
     shapes: Shapes,
     which: Any,
     start: Any,
@@ -57,7 +57,7 @@ def advance(
     """One step: the objects' poses and displacements (n, 3) after the hands went from `now` to `then` (n, 3).
 
     start: (n, 3) poses. moved: (n, 3) what they did in the step before [m, m, rad]. network: (n, INPUTS) -> (n,
-    OUTPUTS). uneven: the table's friction, see `quasi_static`. hold: applied to what the geometry of contact is seen
+    OUTPUTS). friction: the table's. hold: applied to what the geometry of contact is seen
     from; training stops gradients there.
     """
     thing, moved = hold(start), hold(moved)
@@ -66,7 +66,7 @@ def advance(
     behind = turn(-then[:, 2], thing[:, :2] - then[:, :2])[:, 0] < 0.0
     half_turn = xp.stack([behind * 0.0, behind * 0.0, behind * np.pi], axis=1)
     now, then = now + half_turn, then + half_turn
-    pushed, met = make_way(shapes, which, thing, now, then, uneven)
+    pushed, met = make_way(shapes, which, thing, now, then, friction)
     support = shapes.support[which][:, None]
     lever = turn(thing[:, 2], shapes.center[which])
     turned = pushed[:, 2:] - thing[:, 2:]
@@ -113,7 +113,7 @@ class ContactModel:
     scale: np.ndarray  # (3,) of the network's outputs [m, m, m: rad x support radius]
     network: Ensemble | None  # INPUTS -> OUTPUTS; None: the quasi-static guess alone
     bound: dict[str, np.ndarray] = field(default_factory=dict)  # kind -> (STEPS+1,) radius that holds the object [m]
-    uneven: float = 0.0  # how much the table's friction depends on the direction, see `quasi_static`
+    friction: Friction = TEXTBOOK  # the table's, as far as pushes tell
 
     def error(self, kind: str, steps: int) -> np.ndarray:
         """Radius that holds a moving object as often as COVERAGE says after 0..steps steps, (steps+1,) [m].
@@ -125,7 +125,7 @@ class ContactModel:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything by name, for storage."""
-        out = {"contact.scale": self.scale, "contact.uneven": np.array([self.uneven])}
+        out = {"contact.scale": self.scale, "contact.friction": np.array(self.friction)}
         out |= {f"contact.bound.{kind}": bound for kind, bound in self.bound.items()}
         return out if self.network is None else {**out, **self.network.arrays("contact.network")}
 
@@ -140,17 +140,17 @@ class ContactModel:
             if name.startswith("contact.bound.")
         }
         scale = np.asarray(arrays["contact.scale"], float)
-        uneven = np.asarray(arrays.get("contact.uneven", np.zeros(1)), float)
+        friction = np.asarray(arrays.get("contact.friction", np.array(TEXTBOOK)), float)
         if scale.shape != (OUTPUTS,) or any(b.shape != (STEPS + 1,) or np.any(b < 0.0) for b in bound.values()):
             raise ValueError("the scale or a bound of 'contact' has the wrong shape or is negative")
-        if uneven.shape != (1,) or not 0.0 <= uneven[0] <= MOST_UNEVEN:
-            raise ValueError(f"'contact.uneven' must be one number from 0 to {MOST_UNEVEN:g}")
+        if friction.shape != np.shape(MOST) or not np.all((friction >= 0.0) & (friction <= MOST)):
+            raise ValueError(f"'contact.friction' must be numbers from 0 to {', '.join(f'{most:g}' for most in MOST)}")
         network = None
         if any(name.startswith("contact.network.") for name in arrays):
             network = Ensemble.from_arrays(arrays, "contact.network")
             if network.weights[0].shape[2] != INPUTS or network.weights[-1].shape[1] != OUTPUTS:
                 raise ValueError(f"'contact.network' must map {INPUTS} to {OUTPUTS} numbers")
-        return cls(scale, network, bound, float(uneven[0]))
+        return cls(scale, network, bound, Friction(*map(float, friction)))
 
     def rollout(
         self, shapes: Shapes, which: np.ndarray, start: np.ndarray, hands: np.ndarray, before: np.ndarray | None = None
@@ -172,7 +172,7 @@ class ContactModel:
         path = [thing]
         for k in range(hands.shape[1] - 1):
             now, then = hands[:, k], hands[:, k + 1]
-            thing, moved = advance(network, self.scale, self.uneven, shapes, which, thing, moved, now, then)
+            thing, moved = advance(network, self.scale, self.friction, shapes, which, thing, moved, now, then)
             path.append(thing)
         return np.stack(path, axis=1).reshape(members, len(start), -1, 3)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,12 +26,23 @@ TIP_BEYOND = 0.009  # the finger tips reach this far beyond the TCP [m]
 TIP_LENGTH = 0.0168  # [m]
 FINGER_FRICTION, TABLE_FRICTION = 1.0, 0.6  # times an object's own coefficient
 OVERLAP = 0.028  # how far below an object's top the finger tips go; the fingers' thick roots stay above it [m]
+TILT = 0.15  # up to this share of it, as the feet in front carry more; beyond, the feet are taken to be further ahead
 LEAN = 0.9  # the pressure of the table moves ahead by at most this share of the support radius
 FLOOR = 0.006  # the tips stay this far above the table [m]
 
 # Points of the hand's outline, in units of its half sizes, denser in front, where it pushes; the fingers leave a gap.
 _ACROSS = (-1.0, -0.69, -0.38, 0.38, 0.69, 1.0)
 OUTLINE = np.array([*((1.0, y) for y in _ACROSS), (0, 1), (0, -1), (-1, 1), (-1, -1)], float)  # (10, 2)
+
+
+class Friction(NamedTuple):
+    """How the table's friction differs from the textbook's."""
+
+    uneven: float = 0.0  # how much it depends on the direction; see `quasi_static`
+    spin: float = 0.0  # lever of the torque against turning on the spot, times the object's own coefficient [m]
+
+
+TEXTBOOK = Friction()
 
 
 @dataclass(frozen=True)
@@ -160,39 +171,66 @@ def _rectangle(point: Any, half: Any) -> tuple[Any, Any]:
     return xp.where(out, far, inside), gradient
 
 
-def quasi_static(shapes: Shapes, which: Any, met: Touch, stroke: Any, heading: Any, uneven: float = 0.0) -> Any:
+def quasi_static(
+    shapes: Shapes, which: Any, met: Touch, stroke: Any, heading: Any, friction: Friction = TEXTBOOK
+) -> Any:
     """Motion of the centre of mass and turn (n, 3) that make way for a hand that goes `stroke` (n, 2), in its frame.
 
     Quadratic limit surface: the push's wrench is A times the twist, A the friction of the feet, each in proportion to
     its speed; on a ring of feet this is the ellipsoid of Goyal, Ruina and Papadopoulos (1991), A = diag(1, 1, c^2).
     While the contact sticks it moves with the hand (Lynch and Mason 1996, eq. 5-7); where that would need a force
-    outside the friction cone, the force lies on the cone's edge and only the normal speeds agree. The feet are about
-    the centre of the table's pressure, which the moment of the push moves ahead of the centre of mass.
+    outside the friction cone, the force lies on the cone's edge and only the normal speeds agree. The moment of the
+    push moves the centre of the table's pressure ahead of the centre of mass.
 
-    heading: (n,) of the hand [rad]. uneven: 0 where friction is the same in all directions. Otherwise a foot resists
-    less along that of the world's axes x and y along which it gives way more easily, by the object's turning: the
-    friction of contact solvers that treat the two axes one after the other, and have not converged.
+    heading: (n,) of the hand [rad]. friction: with `uneven` a foot resists less along that of the world's axes x and y
+    along which it gives way more easily, by the object's turning: the friction of contact solvers that treat the two
+    axes one after the other, and have not converged. With `spin` the table also resists a turn on the spot, with a
+    torque of its own: a push that passes the centre of pressure by less than that lever does not turn the object.
     """
     xp = namespace(met.depth)
     into, side = -met.normal, xp.stack([met.normal[:, 1], -met.normal[:, 0]], axis=1)
     forward = xp.maximum(xp.sum(stroke * into, axis=1), 1e-6)
     share = xp.minimum(met.depth / forward, 1.0)  # of the stroke, spent in contact
     across = xp.sum(stroke * side, axis=1) * share
-    center = into * shapes.lean[which][:, None]  # of the table's pressure, from the centre of mass
+    load, ahead = _leaning(shapes, which, met.feet, into)
+    center = into * ahead[:, None]  # of the feet, from the centre of mass
     wanted = into * met.depth[:, None] + side * across[:, None]
-    give = _inverse(_friction(shapes, which, met.feet, wanted, heading, uneven))
-    along, beside = (_at(met.lever - center, way) for way in (into, side))  # (n, 3)
-    gives = [xp.sum(give * w[:, None], axis=-1) for w in (along, beside)]  # twists of unit forces
-    nn, ns, ss = (xp.sum(a * b, axis=1) for a, b in ((along, gives[0]), (along, gives[1]), (beside, gives[1])))
-    force, friction = ss * met.depth - ns * across, nn * across - ns * met.depth  # times a determinant > 0
+    give = _inverse(_friction(load, shapes.gyration[which], met.feet, wanted, heading, friction.uneven))
+    lever = met.lever - center
+    along, beside = (_at(lever, way) for way in (into, side))  # (n, 3)
     limit = shapes.grip[which]
-    slips = xp.abs(friction) > limit * force
-    edge = xp.sign(friction) * limit
-    force = xp.where(slips, met.depth / xp.maximum(nn + edge * ns, 0.3), force / (nn * ss - ns * ns))
-    friction = xp.where(slips, edge * force, friction / (nn * ss - ns * ns))
-    twist = force[:, None] * gives[0] + friction[:, None] * gives[1]  # of the centre of pressure
+    # Without a turn the force points where the object goes, or to the cone's edge: as much of its moment is braked.
+    push = into * met.depth[:, None] + side * xp.clip(across, -limit * met.depth, limit * met.depth)[:, None]
+    push = push / xp.sqrt(xp.sum(push**2, axis=1, keepdims=True) + 1e-18)
+    pressure = into * shapes.lean[which][:, None]  # its centre, from the centre of mass
+    most = friction.spin / shapes.grip[which]  # the hand's coefficient is the object's own
+    braked = xp.clip(_at(met.lever - pressure, push)[:, 2], -most, most)
+    felt = lever - braked[:, None] * xp.stack([push[:, 1], -push[:, 0]], axis=1)
+    gives = [xp.sum(give * _at(felt, way)[:, None], axis=-1) for way in (into, side)]  # twists of unit forces
+    nn, ns, sn, ss = (xp.sum(way * twist, axis=1) for way in (along, beside) for twist in gives)
+    force, rubbing = ss * met.depth - ns * across, nn * across - sn * met.depth  # times a determinant > 0
+    slips = xp.abs(rubbing) > limit * force
+    edge = xp.sign(rubbing) * limit
+    determinant = nn * ss - ns * sn
+    force = xp.where(slips, met.depth / xp.maximum(nn + edge * ns, 0.3), force / determinant)
+    rubbing = xp.where(slips, edge * force, rubbing / determinant)
+    twist = force[:, None] * gives[0] + rubbing[:, None] * gives[1]  # of the feet
     motion = twist + twist[:, 2:] * xp.stack([center[:, 1], -center[:, 0], 0.0 * center[:, 0]], axis=1)
     return xp.where((met.depth > 0.0)[:, None], motion, 0.0)
+
+
+def _leaning(shapes: Shapes, which: Any, feet: Any, into: Any) -> tuple[Any, Any]:
+    """Loads (n, FEET) of the feet of objects that lean towards `into` (n, 2), and how far ahead the feet are, (n,) [m].
+
+    The centre of pressure is `lean` ahead of the centre of mass. As far as TILT the loads tell so, linear in the
+    distance as on an elastic bed; a thing that leans farther stands on the edge of its foot, wherever that is.
+    """
+    xp = namespace(feet)
+    load, lean = shapes.load[which], shapes.lean[which]
+    tilted = xp.minimum(lean, TILT * shapes.support[which])
+    x = xp.sum(feet * into[:, None], axis=-1)
+    spread = xp.sum(load * x**2, axis=1)
+    return load * (1.0 + (tilted / spread)[:, None] * x), lean - tilted
 
 
 def _at(lever: Any, direction: Any) -> Any:
@@ -202,20 +240,20 @@ def _at(lever: Any, direction: Any) -> Any:
     return xp.concatenate([direction, moment[:, None]], axis=1)
 
 
-def _friction(shapes: Shapes, which: Any, feet: Any, going: Any, heading: Any, uneven: float) -> Any:
+def _friction(load: Any, gyration: Any, feet: Any, going: Any, heading: Any, uneven: float) -> Any:
     """Wrenches of friction per twist (n, 6): the upper triangle of symmetric matrices, row by row.
 
-    Every foot resists by its load if it goes `going` (n, 2), in whichever direction.
+    Every foot resists by its load (n, FEET) if it goes `going` (n, 2), in whichever direction.
     """
     xp = namespace(feet)
     c, s = xp.cos(heading)[:, None], xp.sin(heading)[:, None]
     axes = ((c, -s), (s, c))  # the world's, seen from the hand
     arms = [feet[..., 0] * y - feet[..., 1] * x for x, y in axes]
-    shares = [1.0 / (1.0 + uneven * (arm / shapes.gyration[which][:, None]) ** 2) for arm in arms]
+    shares = [1.0 / (1.0 + uneven * (arm / gyration[:, None]) ** 2) for arm in arms]
     speeds = [going[:, :1] * x + going[:, 1:] * y for x, y in axes]
     speed = xp.sqrt(xp.sum(going**2, axis=1, keepdims=True) + 1e-18)
     pull = xp.sqrt(sum((share * v) ** 2 for share, v in zip(shares, speeds, strict=True)) + 1e-18)
-    load = shapes.load[which] * speed / pull
+    load = load * speed / pull
     rows = []
     for (x, y), arm, share in zip(axes, arms, shares, strict=True):
         weight = load * share
@@ -243,10 +281,12 @@ def moved_by(shapes: Shapes, which: Any, thing: Any, change: Any) -> Any:
     return thing + xp.concatenate([change[:, :2] + lever - turn(change[:, 2], lever), change[:, 2:]], axis=1)
 
 
-def make_way(shapes: Shapes, which: Any, thing: Any, now: Any, then: Any, uneven: float = 0.0) -> tuple[Any, Touch]:
+def make_way(
+    shapes: Shapes, which: Any, thing: Any, now: Any, then: Any, friction: Friction = TEXTBOOK
+) -> tuple[Any, Touch]:
     """Where a quasi-static push from `now` to `then` (n, 3) leaves the objects (n, 3), and the last touch on the way.
 
-    Of that, `least` is the smallest on the whole way. uneven: see `quasi_static`.
+    Of that, `least` is the smallest on the whole way.
     """
     xp = namespace(thing)
     way = (then - now) / SUBSTEPS
@@ -256,6 +296,6 @@ def make_way(shapes: Shapes, which: Any, thing: Any, now: Any, then: Any, uneven
         stroke = turn(-hand[:, 2], way[:, :2])
         met = touch(shapes, which, thing, hand, stroke)
         least.append(met.least)
-        motion = quasi_static(shapes, which, met, stroke, hand[:, 2], uneven)
+        motion = quasi_static(shapes, which, met, stroke, hand[:, 2], friction)
         thing = moved_by(shapes, which, thing, xp.concatenate([turn(hand[:, 2], motion[:, :2]), motion[:, 2:]], axis=1))
     return thing, replace(met, least=xp.min(xp.stack(least), axis=0))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from robotctl.world_model import storage
-from robotctl.world_model.contact import MOST_UNEVEN
+from robotctl.world_model.contact import MOST
 
 TRACKING_ERROR = 0.008  # of the safety case: the bound of a model that knows nothing of the drives [m]
 SPEED_ERROR = 0.06  # [m/s]
@@ -62,8 +62,8 @@ def corrupted(model: Contents, seed: int) -> Contents:
         if _learned(name) or name in ("actuators.latency", "actuators.inertia"):
             spread = WILDNESS * max(float(np.std(value)), 1e-3)
             arrays[name] = generator.normal(scale=spread, size=value.shape).astype(np.float32)
-        elif name == "contact.uneven":
-            arrays[name] = generator.uniform(0.0, MOST_UNEVEN, size=value.shape)
+        elif name == "contact.friction":
+            arrays[name] = generator.uniform(0.0, MOST)
     return Contents(arrays, model.notes)
 
 

@@ -18,7 +18,7 @@ WORDS = {
     "rate_by_kind": "rate of its kind",
     "disc": "pushed disc",
     "quasi_static": "quasi-static push",
-    "quasi_static_uneven": "with the friction found",
+    "quasi_static_found": "with the friction found",
     "as_used": "as used",
     "learned": "learned",
 }
