@@ -45,11 +45,11 @@ class Amount:
 _LATER = {"cuts": 0, "pulls": 0}  # what folders of an earlier version do not have
 FULL = Amount(
     people=300, play=75, skills=110, cuts=80, pulls=120, pushes=225, aimed=550,
-    people_steps=4000, play_steps=4000, push_steps=2500,
+    people_steps=4000, play_steps=4000, push_steps=1500,
 )  # fmt: skip
 QUICK = Amount(
     people=200, play=36, skills=60, cuts=40, pulls=50, pushes=150, aimed=250,
-    people_steps=2000, play_steps=2000, push_steps=1000,
+    people_steps=2000, play_steps=2000, push_steps=600,
 )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ from robotctl.world_model import composite, storage
 from robotctl.world_model.contact import QUASI_STATIC, ContactModel
 from robotctl.world_model.skill_outcome import SkillOutcomeModel
 
-CURIOUS_STEPS = 400  # of the fits between two rounds of pushes
+CURIOUS_STEPS = 200  # of the fits between two rounds of pushes
 
 
 def train(
