@@ -26,8 +26,8 @@ TIP_BEYOND = 0.009  # the finger tips reach this far beyond the TCP [m]
 TIP_LENGTH = 0.0168  # [m]
 FINGER_FRICTION, TABLE_FRICTION = 1.0, 0.6  # times an object's own coefficient
 OVERLAP = 0.028  # how far below an object's top the finger tips go; the fingers' thick roots stay above it [m]
-TILT = 0.15  # up to this share of it, as the feet in front carry more; beyond, the feet are taken to be further ahead
 LEAN = 0.9  # the pressure of the table moves ahead by at most this share of the support radius
+TILT = 0.15  # up to this share as the feet in front carry more; beyond, the feet are taken to be farther ahead
 FLOOR = 0.006  # the tips stay this far above the table [m]
 
 # Points of the hand's outline, in units of its half sizes, denser in front, where it pushes; the fingers leave a gap.
