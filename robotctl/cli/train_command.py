@@ -53,7 +53,7 @@ Out = Annotated[
 ]
 Workers = Annotated[int, typer.Option(help="Processes that collect.", min=1)]
 Seed = Annotated[int, typer.Option(help="Same seed, same weights.", min=0, envvar="ROBOTCTL_SEED")]
-Quick = Annotated[bool, typer.Option("--quick", help="Less of everything: minutes instead of half an hour.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Less of everything, in half of the time.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Keep the data files that are there.")]
 Curve = Annotated[
     bool, typer.Option("--curve", help="Measure learning curves, too: fits on less of the data, some minutes more.")
