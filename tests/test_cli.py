@@ -72,16 +72,6 @@ def test_help_imports_nothing_heavy() -> None:
         assert re.search(rf"\b{word}\b", done.stdout)
 
 
-def test_help_answers_well_under_half_a_second() -> None:
-    def cost() -> float:
-        before = os.times()
-        subprocess.run([*ROBOTCTL, "--help"], capture_output=True, check=True)
-        after = os.times()
-        return after.children_user + after.children_system - before.children_user - before.children_system
-
-    assert min(cost() for _ in range(3)) < 0.5  # processor time: others may be using the machine
-
-
 @pytest.mark.parametrize(
     "command", ["run", "replay", "plan", "bench guardrails", "episodes list", "episodes info", "doctor", "train"]
 )
