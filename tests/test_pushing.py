@@ -388,12 +388,13 @@ def test_each_kind_gets_its_own_push_whatever_is_chosen_beside() -> None:
 
 @pytest.mark.slow
 def test_learning_through_rollouts_beats_the_first_guess() -> None:
-    kinds = {"bowl": KITCHEN.kinds["bowl"]}
+    """A book turns farther than statics says, whatever the table's friction is found to be like."""
+    kinds = {"book": KITCHEN.kinds["book"]}
     traces = []
     for i in range(120):
         generator = np.random.default_rng([1000, i])
-        push = aimed_push(kinds["bowl"], generator)
-        traces.append(try_push(KITCHEN, kinds["bowl"], push, generator))
+        push = aimed_push(kinds["book"], generator)
+        traces.append(try_push(KITCHEN, kinds["book"], push, generator))
     data = pushes_of([t for t in traces if t is not None], kinds)
     train, test = data.where(np.arange(len(data)) < 90), data.where(np.arange(len(data)) >= 90)
     model = fit_contact(train, 0, 600)
