@@ -261,6 +261,9 @@ def test_the_model_survives_storage_and_odd_shapes_do_not() -> None:
     ):
         with pytest.raises(ValueError, match="contact"):
             ContactModel.from_arrays({**model.arrays(), name: wrong})
+    earlier = {name: value for name, value in model.arrays().items() if name != "contact.friction"}
+    with pytest.raises(ValueError, match="earlier version"):
+        ContactModel.from_arrays(earlier)
     with pytest.raises(ValueError, match="must map"):
         ContactModel.from_arrays({**model.arrays(), "contact.network.w0": np.ones((3, 16, 5))})
 

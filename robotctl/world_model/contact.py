@@ -140,7 +140,11 @@ class ContactModel:
             if name.startswith("contact.bound.")
         }
         scale = np.asarray(arrays["contact.scale"], float)
-        friction = np.asarray(arrays.get("contact.friction", np.array(TEXTBOOK)), float)
+        if "contact.friction" not in arrays:
+            raise ValueError(
+                "'contact.friction' is missing: made by an earlier version on other statics; train it again"
+            )
+        friction = np.asarray(arrays["contact.friction"], float)
         if scale.shape != (OUTPUTS,) or any(b.shape != (STEPS + 1,) or np.any(b < 0.0) for b in bound.values()):
             raise ValueError("the scale or a bound of 'contact' has the wrong shape or is negative")
         if friction.shape != np.shape(MOST) or not np.all((friction >= 0.0) & (friction <= MOST)):
