@@ -117,7 +117,7 @@ def test_until_it_was_tried_a_skill_is_foreseen_by_mechanics() -> None:
 def test_the_packaged_model_foresees_that_the_pot_cannot_be_lifted_and_is_as_it_was_of_all_else() -> None:
     state = state_of(standing("pot_1", "pot", 0.3, -0.7), standing("cup_1", "cup", 0.8, -0.4))
     context = context_with(MODEL)
-    assert ranked_grasps("pot_1", state, context)[0][0] < 0.05
+    assert ranked_grasps("pot_1", state, context)[0][0] < 1 / 20  # none of 18 tries lifted it: rule of succession
     chance, _, seen = ranked_grasps("cup_1", state, context)[0]
     assert "load" not in seen
     assert chance == MODEL.success_probability("pick", "cup", seen)
