@@ -21,6 +21,7 @@ from robotctl.cli import (
 from robotctl.cli.files_commands import guardrails_app, scenes_app, tasks_app
 from robotctl.cli.output import errors_as_lines
 from robotctl.cli.train_command import train_app
+from robotctl.cli.verify_command import verify_app
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # small matrices: threads only cost, and would make sums depend on the machine
@@ -57,6 +58,7 @@ app.add_typer(episodes_command.app, name="episodes")
 app.add_typer(scenes_app, name="scenes")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(guardrails_app, name="guardrails")
+app.add_typer(verify_app, name="verify")
 app.command("doctor")(doctor_command.doctor)
 
 
