@@ -16,18 +16,18 @@ from types import FrameType
 import numpy as np
 
 import robotctl
-from robotctl.controller import STILL, Controller, Cycle, nearest_person
+from robotctl.controller import STILL, Controller, Cycle
+from robotctl.deliberation import Deliberation, Thought
 from robotctl.episode.bundle import ATTACHMENT, bundle
-from robotctl.episode.step import PlanSummary, Step, Timing, VerdictSummary
+from robotctl.episode.step import Step, Timing, VerdictSummary
 from robotctl.episode.writer import EpisodeWriter
 from robotctl.guardrails.load import GuardrailSet, load_guardrails
+from robotctl.isolation import PATIENCE, IsolatedDeliberator
 from robotctl.judge.judge import Judge
 from robotctl.result import EpisodeResult, Tally
-from robotctl.robot import tcp_pose
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.state import N_JOINTS, Truth
 from robotctl.task import Task
-from robotctl.task_planning.mission import Mission
 from robotctl.trajectory import along_tick
 from robotctl.world_model.composite import LearnedWorldModel, load_world_model
 
@@ -46,6 +46,7 @@ class RunOptions:
     time_limit: float | None = None  # [s]
     arm: str = "full"  # which lines of defence are on, see ARMS
     out: Path | None = None  # the episode file
+    patience: float = PATIENCE  # [s] of real time that a plan may take before the robot brakes without it
 
 
 @dataclass(frozen=True)
@@ -72,20 +73,25 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
     """Runs one episode and writes its log; the judge alone says how it went."""
     guardrails = load_guardrails((*task.guardrail_files, *options.guardrail_files), task.scene, options.relax)
     model = load_world_model(options.model, guardrails.assumptions)
-    controller = Controller(task.scene, guardrails, model, options.seed, options.arm)
-    controller.begin(task)
     judge = Judge(task.scene, guardrails, task)
     tally = Tally()
     path = options.out or default_path(task, options)
 
+    def mind() -> Deliberation:
+        made = Deliberation(task.scene, guardrails, model, options.seed, options.arm)
+        made.begin(task)
+        made.warm_up()
+        return made
+
     with (
+        IsolatedDeliberator(mind, options.patience) as planner,
         BulletSimulator(task.scene, () if options.people == "none" else task.people) as simulator,
         EpisodeWriter(
             path, attachments(task, options, guardrails, model), metadata(task, options, guardrails, model), task.scene
         ) as writer,
         ctrl_c() as interrupted,
     ):
-        controller.warm_up()
+        controller = Controller(task.scene, guardrails, planner, options.arm)
         started = time.perf_counter()
         observation = simulator.reset(options.seed)
         ended = ""
@@ -95,26 +101,25 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
             truth = simulator.truth()
             reference = reference_along(cycle, truth.time)
             judge.observe(truth, reference)
-            step = log_step(controller, cycle, truth, reference)
+            step = log_step(cycle, truth, reference)
             writer.append(step)
             tally.count(cycle)
             if observe is not None:
                 observe(progress(step))
-            ended = why_over(controller, cycle, options.time_limit or task.within, interrupted.is_set())
+            ended = why_over(cycle, options.time_limit or task.within, interrupted.is_set())
         wall = time.perf_counter() - started
-        result = conclude(task, options, controller, model, judge, tally, ended, observation.time, wall, path)
+        result = conclude(task, options, model, judge, tally, cycle.thought, ended, observation.time, wall, path)
         digest = writer.close(result.to_dict())
     return replace(result, digest=digest)
 
 
-def why_over(controller: Controller, cycle: Cycle, limit: float, interrupted: bool) -> str:
+def why_over(cycle: Cycle, limit: float, interrupted: bool) -> str:
     """Why the episode ends after this cycle; empty while it goes on. Only a robot at rest ends its episode early."""
     standing = bool(np.all(np.abs(cycle.state.robot.dq_ref) < STILL))
     if interrupted:
         return "interrupted" if standing else ""
-    mission = controller.mission
-    if mission is not None and mission.ended and standing:
-        return mission.ended
+    if cycle.thought.ended and standing:
+        return cycle.thought.ended
     return "out of time" if cycle.state.time >= limit else ""
 
 
@@ -148,46 +153,30 @@ def default_path(task: Task, options: RunOptions) -> Path:
     raise AssertionError
 
 
-def mission_of(controller: Controller) -> Mission | None:
-    """The task's mission, once the scene has been seen."""
-    return controller.mission if isinstance(controller.mission, Mission) else None
-
-
 def reference_along(cycle: Cycle, times: np.ndarray) -> np.ndarray:
     """Joint reference at the times (K,) of the tick that the cycle commanded, (K, 10): an exact double integrator."""
     robot = cycle.state.robot
     return along_tick(robot.q_ref, robot.dq_ref, cycle.verdict.action[:N_JOINTS], times - cycle.observation.time)
 
 
-def log_step(controller: Controller, cycle: Cycle, truth: Truth, reference: np.ndarray) -> Step:
+def log_step(cycle: Cycle, truth: Truth, reference: np.ndarray) -> Step:
     """What one cycle leaves in the log."""
-    mission, plan, verdict = mission_of(controller), cycle.proposal.plan, cycle.verdict
-    predicted = {name: margin.value for name, margin in plan.margins.items()} if plan is not None else {}
-    summary = None
-    if plan is not None:
-        path = np.zeros((0, 3))
-        if cycle.proposal.fresh and plan.trajectory is not None:
-            path = np.array([tcp_pose(q)[0] for q in plan.trajectory.q[::3]])
-        summary = PlanSummary(
-            plan.status.name, sum(plan.cost.values()), plan.iterations, cycle.proposal.fresh, predicted, path
-        )
-    margins = {name: (value, predicted.get(name, value)) for name, value in verdict.margins.items()}
-    appraisal = mission.appraisal if mission else None
-    robot = controller.context.robot(cycle.state)
+    thought, verdict = cycle.thought, cycle.verdict
+    predicted = thought.plan.margins if thought.plan is not None else {}
     return Step(
         observation=cycle.observation,
         state=cycle.state,
-        plan=summary,
+        plan=thought.plan,
         verdict=VerdictSummary(**{name: getattr(verdict, name) for name in VerdictSummary.__dataclass_fields__}),
         truth=truth,
-        skill=mission.now_doing if mission else "looking",
-        appraisal=(appraisal.word, appraisal.success_probability) if appraisal else None,
+        skill=thought.doing,
+        appraisal=thought.appraisal,
         reference=reference,
-        objective=mission.progress(cycle.state) if mission else (0, 0),
-        margins=margins,
-        distance_to_people=nearest_person(cycle.state, robot),
-        message=mission.news() if mission else "",
-        timing=Timing(cycle.plan_ms, cycle.filter_ms),
+        objective=thought.progress,
+        margins={name: (value, predicted.get(name, value)) for name, value in verdict.margins.items()},
+        distance_to_people=cycle.distance_to_people,
+        message=thought.news,
+        timing=Timing(thought.plan_ms, cycle.filter_ms),
     )
 
 
@@ -215,23 +204,22 @@ def progress(step: Step) -> Progress:
 def conclude(
     task: Task,
     options: RunOptions,
-    controller: Controller,
     model: LearnedWorldModel,
     judge: Judge,
     tally: Tally,
+    last: Thought,
     ended: str,
     simulated: float,
     wall: float,
     path: Path,
 ) -> EpisodeResult:
     """The episode's answer."""
-    mission = mission_of(controller)
-    appraisal = controller.first_appraisal
+    word, chance = tally.first_appraisal or (None, None)
     return EpisodeResult(
         task=task.name,
         seed=options.seed,
         ended=ended,
-        reason=mission.reason if mission else "",
+        reason=last.reason,
         verdict=judge.verdict().to_dict(),
         simulated_s=simulated,
         wall_s=wall,
@@ -239,20 +227,11 @@ def conclude(
         planning=tally.planning_dict(),
         world_model={"path": model.path, "sha256": model.sha256, "used_for": list(model.used_for)},
         appraisal={
-            "success_probability": round(appraisal.success_probability, 4) if appraisal else None,
+            "success_probability": None if chance is None else round(chance, 4),
             "min_margin": tally.least_margin,
-            "word": appraisal.word if appraisal else None,
+            "word": word,
         },
-        skills=[
-            {
-                "skill": str(attempt.step),
-                "success": attempt.outcome.success,
-                "reason": attempt.outcome.reason,
-                "predicted": round(attempt.step.success_probability, 4),
-                "duration_s": round(attempt.duration, 2),
-            }
-            for attempt in (mission.attempts if mission else [])
-        ],
+        skills=tally.attempts,
         episode=path,
         digest=None,
         relaxed=dict(options.relax),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robotctl.controller import Controller
+from robotctl.deliberation import Deliberation
 from robotctl.geometry import matrix_from_quaternion, rotation_z, transform
 from robotctl.guardrails.load import load_guardrails
 from robotctl.robot import HOME
@@ -238,10 +239,10 @@ def collect_attempts(
     for episode in range(episodes):
         generator = np.random.default_rng([seed, episode])
         variant, name = shuffled(scene, generator)
-        controller = Controller(variant, guardrails, model, seed)
-        controller.context = replace(controller.context, outcomes=RandomOutcomes(generator))
-        exercise = Exercise(name, controller.context, generator)
-        controller.mission = exercise
+        mind = Deliberation(variant, guardrails, model, seed)
+        mind.context = replace(mind.context, outcomes=RandomOutcomes(generator))
+        mind.errand = exercise = Exercise(name, mind.context, generator)
+        controller = Controller(variant, guardrails, mind)
         with BulletSimulator(variant, ()) as simulator:
             observation = simulator.reset(int(generator.integers(2**31)))
             for _ in range(int(TIME_LIMIT / TICK)):

@@ -29,20 +29,27 @@ class Tally:
     plan_ms: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     least_margin: float = float("inf")  # smallest margin that any plan predicted
+    attempts: list[dict[str, Any]] = field(default_factory=list)  # finished skills
+    first_appraisal: tuple[str, float] | None = None  # what was foreseen before anything was done
+    failures: list[str] = field(default_factory=list)  # of the planner's process
 
     def count(self, cycle: Cycle) -> None:
         """Adds one control cycle."""
         self.cycles += 1
-        verdict, proposal = cycle.verdict, cycle.proposal
+        verdict, thought = cycle.verdict, cycle.thought
         self.moving_cycles += bool(np.any(verdict.action[:N_JOINTS]))
         self.interventions += verdict.intervened
         self.stopped += verdict.stopped
         self.filter_ms.append(cycle.filter_ms)
-        self.late_ticks += cycle.plan_ms + cycle.filter_ms > DEADLINE_MS
-        if proposal.fresh and proposal.plan is not None:
-            self.plan_ms.append(cycle.plan_ms)
-            self.statuses[proposal.plan.status.name] += 1
-            self.least_margin = min([self.least_margin, *(m.value for m in proposal.plan.margins.values())])
+        self.late_ticks += thought.plan_ms + cycle.filter_ms > DEADLINE_MS
+        self.attempts += thought.attempts
+        self.first_appraisal = self.first_appraisal or thought.appraisal
+        if thought.news and thought.failure:
+            self.failures.append(thought.failure)
+        if thought.plan is not None and thought.plan.fresh:
+            self.plan_ms.append(thought.plan_ms)
+            self.statuses[thought.plan.status] += 1
+            self.least_margin = min([self.least_margin, *thought.plan.margins.values()])
 
     def filter_dict(self) -> dict[str, Any]:
         return {
@@ -62,6 +69,7 @@ class Tally:
             "ms_p99": percentile(self.plan_ms, 99),
             "status": dict(sorted(self.statuses.items())),
             "late_ticks": self.late_ticks,
+            "failures": self.failures,
         }
 
 
@@ -75,7 +83,7 @@ class EpisodeResult:
 
     task: str
     seed: int
-    ended: str  # done, refused, given up, out of time, interrupted
+    ended: str  # done, refused, given up, stopped, out of time, interrupted
     reason: str
     verdict: dict[str, Any]  # the judge's, keys objective, guardrails, contacts, assumptions, ...
     simulated_s: float
@@ -95,14 +103,14 @@ class EpisodeResult:
 
     @property
     def exit_code(self) -> int:
-        """0 met, 5 a guardrail violated (beats 4), 6 refused, 130 interrupted, 4 not reached."""
+        """0 met, 5 a guardrail violated (beats 4), 6 refused or stopped, 130 interrupted, 4 not reached."""
         if self.verdict["guardrails"]["violations"] > 0 or self.verdict["contacts"]["moving"] > 0:
             return 5
         if self.ended == "interrupted":
             return 130
         if self.success:
             return 0
-        return 6 if self.ended == "refused" else 4
+        return 6 if self.ended in ("refused", "stopped") else 4
 
     def to_dict(self) -> dict[str, Any]:
         return {

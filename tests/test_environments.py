@@ -238,13 +238,15 @@ def test_without_gymnasium_it_says_what_to_install():
 @pytest.mark.slow
 def test_the_projects_own_controller_succeeds(make):
     from robotctl.controller import Controller
+    from robotctl.deliberation import Deliberation
     from robotctl.world_model.composite import load_world_model
 
     env = make(shield=True).unwrapped
     env.reset(seed=1002)
     model = load_world_model(None, env.guardrails.assumptions)
-    controller = Controller(env.task.scene, env.guardrails, model, 1002, "planner-only")
-    controller.begin(env.task)
+    mind = Deliberation(env.task.scene, env.guardrails, model, 1002, "planner-only")
+    mind.begin(env.task)
+    controller = Controller(env.task.scene, env.guardrails, mind, "planner-only")
     total = cost = 0.0
     terminated = truncated = False
     while not (terminated or truncated):

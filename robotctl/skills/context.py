@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from robotctl.objectives.hand_path import HandPath, Posture
 from robotctl.robot import RobotModel
 from robotctl.scene import Box, ObjectKind, Scene
 from robotctl.skills.pushing import Contact
-from robotctl.state import State
+from robotctl.state import Held, State
 
 
 class Postures(Protocol):
@@ -35,6 +35,14 @@ class Outcomes(Protocol):
     def duration(self, skill: str, kind: str) -> float: ...
 
 
+def robot_holding(kinds: Mapping[str, ObjectKind], held: Held | None) -> RobotModel:
+    """The robot with `held` in its hand, if anything."""
+    if held is None:
+        return RobotModel()
+    kind = kinds[held.kind]
+    return RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
+
+
 @dataclass(frozen=True)
 class SkillContext:
     """Everything a skill needs besides the state."""
@@ -52,11 +60,7 @@ class SkillContext:
 
     def robot(self, state: State) -> RobotModel:
         """The robot as it is now, with what it holds."""
-        held = state.robot.held
-        if held is None:
-            return RobotModel()
-        kind = self.scene.kinds[held.kind]
-        return RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
+        return robot_holding(self.scene.kinds, state.robot.held)
 
     def obstacles(self, state: State, ignore: frozenset[str]) -> np.ndarray:
         """Covering spheres (n, 4) x y z r [m] of the believed objects that are neither held nor ignored."""
