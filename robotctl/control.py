@@ -27,7 +27,7 @@ from robotctl.judge.judge import Judge
 from robotctl.result import EpisodeResult, Tally
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.state import N_JOINTS, Truth
-from robotctl.task import Task
+from robotctl.task import Task, spoken_of
 from robotctl.trajectory import along_tick
 from robotctl.world_model.composite import LearnedWorldModel, load_world_model
 
@@ -71,7 +71,8 @@ class Progress:
 
 def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], None] | None = None) -> EpisodeResult:
     """Runs one episode and writes its log; the judge alone says how it went."""
-    guardrails = load_guardrails((*task.guardrail_files, *options.guardrail_files), task.scene, options.relax)
+    files = (*task.guardrail_files, *options.guardrail_files)
+    guardrails = load_guardrails(files, task.scene, options.relax, spoken_of(task))
     model = load_world_model(options.model, guardrails.assumptions)
     judge = Judge(task.scene, guardrails, task)
     tally = Tally()

@@ -14,12 +14,13 @@ import numpy as np
 
 from robotctl.episode.step import PlanSummary
 from robotctl.guardrails.load import GuardrailSet
+from robotctl.guardrails.placement import Placement
 from robotctl.planning.postures import PostureSearch
 from robotctl.planning.replanning import Proposal, Replanner
 from robotctl.planning.trajectory_optimizer import TrajectoryOptimizer
 from robotctl.robot import RobotModel, tcp_pose
 from robotctl.scene import Scene
-from robotctl.skills.context import SkillContext
+from robotctl.skills.context import Leaving, SkillContext
 from robotctl.skills.skill import Phase
 from robotctl.state import State
 from robotctl.task import Task
@@ -28,6 +29,7 @@ from robotctl.task_planning.goals import arrangement, ground
 from robotctl.task_planning.mission import Attempt, Mission
 from robotctl.world_model.composite import LearnedWorldModel
 
+LEFT_OFF = 0.008  # a thing is let go of this far from where it should be [m]
 LOOK = 0.4  # the robot looks this long before it counts what is there: single readings may be missing [s]
 
 
@@ -87,7 +89,9 @@ class Deliberation:
         self.replanner = Replanner(TrajectoryOptimizer(planned, model, guardrails.assumptions, boxes))
         postures = PostureSearch(boxes, np.random.default_rng([seed, 20]))
         generator = np.random.default_rng([seed, 21])
-        self.context = SkillContext(scene, boxes, postures, model, model.contact, generator, model.late)
+        error = guardrails.assumptions.tracking_error + guardrails.assumptions.object_error + LEFT_OFF
+        leaving = Leaving([rule for rule in planned if isinstance(rule, Placement)], scene.kinds, error)
+        self.context = SkillContext(scene, boxes, postures, model, model.contact, generator, model.late, leaving)
         self.errand: Errand | None = None
         self._task: Task | None = None
         self._told = 0  # attempts that earlier thoughts have told of

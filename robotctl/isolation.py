@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from multiprocessing import Pipe
@@ -101,7 +102,9 @@ class IsolatedDeliberator:
         parent = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
-        self._pid = os.fork()
+        with warnings.catch_warnings():  # JAX, where it is loaded, warns of forks: no planner runs it
+            warnings.filterwarnings("ignore", message=r"os.fork\(\) was called", category=RuntimeWarning)
+            self._pid = os.fork()
         if self._pid == 0:
             ours.close()
             _live(theirs, self._make, self._memory, parent)

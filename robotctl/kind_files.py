@@ -17,7 +17,7 @@ from robotctl.schema import Name, Numbers, Strict, Unit, Word, header, unique, v
 OBJECT_LABELS = frozenset(
     {
         "dish", "cup", "mug", "bowl", "plate", "pot", "cutlery", "fork", "knife", "sharp", "fillable", "food", "book",
-        "rolls",
+        "rolls", "hot",
     }
 )  # fmt: skip
 KINDS_SCHEMA = "robotctl/kinds.v1"

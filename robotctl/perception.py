@@ -106,6 +106,7 @@ class Estimator:
 
     def __init__(self, scene: Scene) -> None:
         self._kinds = {item.name: scene.kinds[item.kind] for item in scene.items}
+        self._labels = {item.name: scene.labels_of(item) for item in scene.items}
         self._moved = MOVED * max(scene.sensors.object_error, 1e-3)
         self._tracks: dict[str, _Track] = {}
         self._people: dict[str, PersonTrack] = {}
@@ -135,6 +136,7 @@ class Estimator:
             dq_ref=observation.commanded_velocity,
             opening=observation.finger_opening,
             held=self._grip.held if self._grip else None,
+            force=observation.contact_force,
         )
         objects = tuple(
             ObjectState(name, t.kind, t.labels, t.position, t.quaternion, t.stamp) for name, t in self._tracks.items()
@@ -148,7 +150,8 @@ class Estimator:
         quaternion = reading.quaternion / np.linalg.norm(reading.quaternion)
         track = self._tracks.get(reading.name)
         if track is None:
-            self._tracks[reading.name] = _Track(kind.name, kind.labels, reading.position, quaternion, reading.stamp)
+            labels = self._labels[reading.name]
+            self._tracks[reading.name] = _Track(kind.name, labels, reading.position, quaternion, reading.stamp)
             return
         grip = self._grip
         if grip is not None and grip.held.name == reading.name:

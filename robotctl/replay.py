@@ -139,13 +139,13 @@ def judge_again(log: EpisodeLog) -> Rejudged:
     """Judges the ground truth in the log by the scene, task and guardrails attached to it."""
     from robotctl.guardrails.load import load_guardrails
     from robotctl.judge import Judge
-    from robotctl.task import load_task
+    from robotctl.task import load_task, spoken_of
 
     if ATTACHMENT not in log.attachments:
         raise InvalidFileError(f"{log.path}: no attachment '{ATTACHMENT}': it cannot be judged again")
     with unbundled(log.attachments[ATTACHMENT]) as files:
         task = load_task(files.task)
-        guardrails = load_guardrails(files.guardrails, task.scene, files.relaxed)
+        guardrails = load_guardrails(files.guardrails, task.scene, files.relaxed, spoken_of(task))
         judge = Judge(task.scene, guardrails, task)
         for step in log.steps:
             judge.observe(step.truth, step.reference)

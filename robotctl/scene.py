@@ -119,6 +119,7 @@ class Item:
     yaw: float  # [rad]
     jitter: float  # radius of the disc the start is drawn from [m]
     turn: float  # the start's yaw is drawn from +- this [rad]
+    labels: frozenset[str] = frozenset()  # its own, beside its kind's: what is in a cup may be hot
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +200,10 @@ class Scene:
             if place.name == name:
                 return place
         raise KeyError(name)
+
+    def labels_of(self, item: Item) -> frozenset[str]:
+        """The item's labels and its kind's."""
+        return item.labels | self.kinds[item.kind].labels
 
     def kind_of(self, item_name: str) -> ObjectKind:
         for item in self.items:

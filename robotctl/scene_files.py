@@ -14,7 +14,7 @@ from robotctl.assets import check_urdf
 from robotctl.errors import nearest
 from robotctl.files import Document, Location, load_yaml
 from robotctl.geometry import rotation_z
-from robotctl.kind_files import load_kinds, unit_vector
+from robotctl.kind_files import OBJECT_LABELS, load_kinds, unit_vector
 from robotctl.scene import (
     Actuators,
     Box,
@@ -90,6 +90,9 @@ class ItemFile(Strict):
     yaw: _Angle = 0.0
     jitter: Annotated[float, Unit("m", minimum=0, maximum=0.5)] = 0.0
     turn: Annotated[float, Unit("rad", minimum=0, maximum=np.pi)] = 0.0
+    labels: Annotated[
+        list[Annotated[str, Word(OBJECT_LABELS, "label")]], Field(max_length=20)
+    ] = []  # beside its kind's
 
 
 class JoinFile(Strict):
@@ -198,7 +201,11 @@ def items_of(document: Document, items: Sequence[ItemFile], kinds: Mapping[str, 
     for i, item in enumerate(items):
         if item.kind not in kinds:
             document.fail(("items", i, "kind"), f"unknown object kind '{item.kind}'{nearest(item.kind, kinds)}")
-    return tuple(Item(i.name, i.kind, np.array(i.position), i.yaw, i.jitter, i.turn) for i in items)
+        if "sharp" in item.labels and "sharp" not in kinds[item.kind].labels:
+            document.fail(("items", i, "labels"), "what is sharp has a blade: say so in its kind")
+    return tuple(
+        Item(i.name, i.kind, np.array(i.position), i.yaw, i.jitter, i.turn, frozenset(i.labels)) for i in items
+    )
 
 
 def joins_of(

@@ -46,6 +46,7 @@ class Observation:
     finger_opening: float  # distance between the fingers [m]
     objects: tuple[ObjectReading, ...] = ()
     people: tuple[PersonReading, ...] = ()
+    contact_force: float = 0.0  # that the robot's skin feels, see simulation.sensing.Skin [N]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class RobotState:
     dq_ref: np.ndarray  # (10,)
     opening: float  # [m]
     held: Held | None = None
+    force: float = 0.0  # that the robot feels itself press with [N]
 
 
 @dataclass(frozen=True)

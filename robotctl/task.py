@@ -288,9 +288,22 @@ def starting(scene: Scene, labels: frozenset[str], origin: str | None) -> tuple[
     return tuple(
         item.name
         for item in scene.items
-        if labels <= scene.kinds[item.kind].labels
-        and (places is None or any(_above(item.position, place) for place in places))
+        if labels <= scene.labels_of(item) and (places is None or any(_above(item.position, place) for place in places))
     )
+
+
+def spoken_of(task: Task) -> frozenset[str]:
+    """Names of the items that the objective speaks of, and of the blades it needs: all that may be moved for it."""
+    pieces = {join.name: join.items for join in task.scene.joins}
+    names: set[str] = set()
+    for predicate in task.objective:
+        if predicate.object is not None:
+            names.update(pieces.get(predicate.object, (predicate.object,)))
+        else:
+            names.update(starting(task.scene, predicate.forall, predicate.origin))
+        if predicate.is_ == "sliced" and not predicate.negate:
+            names.update(item.name for item in task.scene.items if task.scene.kinds[item.kind].edge is not None)
+    return frozenset(names)
 
 
 def _above(position: np.ndarray, place: Place) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,10 @@ class Sweep:
     capsule_radius: Array  # (H+1, C) body radius + keypoint bound [m]
     rotation_bound: Array | float = 0.0  # (H+1, 1) angle the hand's true rotation may be off [rad]
     human_distance: Array | None = None  # (H+1, S) surface distance to the nearest capsule, where already known [m]
+    force: float = 0.0  # that the robot feels itself press with now [N]
+    thing_names: tuple[str, ...] = ()  # of the B spheres that cover things which stand around
+    thing_center: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))  # (B, 3) [m]
+    thing_radius: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (B,) [m], error of their poses included
 
 
 def along_tick(q_ref: np.ndarray, dq_ref: np.ndarray, velocity: np.ndarray, since: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ FAULTS = {
     "raises": raised,
     "hangs": lambda: time.sleep(3600),
     "spins": spin,
-    "dies": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "dies": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "exits": lambda: os._exit(3),
     "hoards": hoard,
     "floods": lambda: Thought(action=FORTH, doing="x" * (8 << 20)),
@@ -67,7 +67,7 @@ WORDS = {
     "raises": "the planner raised RuntimeError: two lines (test_isolation.py",
     "hangs": "the planner did not answer within 1 s",
     "spins": "the planner did not answer within 1 s",
-    "dies": "the planner died (SIGSEGV)",
+    "dies": "the planner died (SIGKILL)",
     "exits": "the planner died (exit code 3)",
     "hoards": "the planner ran out of memory",
     "floods": "the planner broke off or answered far too much",
@@ -132,7 +132,7 @@ def test_the_robot_brakes_along_the_verified_brake_and_drives_on_afterwards(how)
     assert speeds[4] > 0.1
     assert 0.0 in speeds[5:], "it came to rest"
     rest = 5 + speeds[5:].index(0.0)
-    assert all(a >= b for a, b in zip(speeds[4:rest], speeds[5 : rest + 1], strict=True)), "braking all the way"
+    assert speeds[4 : rest + 1] == sorted(speeds[4 : rest + 1], reverse=True), "braking all the way"
     assert max(speeds[rest:]) > 0.1, "a new planner took over"
 
 

@@ -124,10 +124,10 @@ def tasks_check(file: TaskName, as_json: Json = False) -> None:
     """Checks a task file, its scene and its guardrails. Exit code 3 if one of them is broken."""
     from robotctl.guardrails.load import load_guardrails
     from robotctl.remarks import task_remarks
-    from robotctl.task import load_task
+    from robotctl.task import load_task, spoken_of
 
     loaded = load_task(file)
-    rules = load_guardrails(loaded.guardrail_files, loaded.scene)
+    rules = load_guardrails(loaded.guardrail_files, loaded.scene, None, spoken_of(loaded))
     remarks = task_remarks(loaded, rules.assumptions)
     said = f"ok: task {loaded.name}, scene {loaded.scene.name}, {len(rules.guardrails)} guardrails"
     _checked(remarks, said, as_json)
@@ -255,8 +255,7 @@ def _scene_data(scene: Scene) -> dict[str, Any]:
         "places": [{"name": p.name, "labels": p.labels, "center": p.center, "size": 2 * p.half} for p in scene.places],
         "regions": [{"name": r.name, "labels": r.labels} for r in scene.regions],
         "items": [
-            {"name": i.name, "kind": i.kind, "labels": scene.kinds[i.kind].labels, "position": i.position}
-            for i in scene.items
+            {"name": i.name, "kind": i.kind, "labels": scene.labels_of(i), "position": i.position} for i in scene.items
         ],
     }
 

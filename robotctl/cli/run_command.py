@@ -60,14 +60,14 @@ def run(
     from robotctl.cli.output import print_json, stdout_for_answers
     from robotctl.errors import UsageError, nearest
     from robotctl.guardrails.load import find_guardrails, load_guardrails
-    from robotctl.task import load_people, load_task
+    from robotctl.task import load_people, load_task, spoken_of
 
     if planner not in PLANNERS:
         raise UsageError(f"--planner: no planner '{planner}'{nearest(planner, PLANNERS)}")
     loaded = load_task(task)
     extra = tuple(find_guardrails(text) for text in guardrails or ())
     relaxed = relaxations(relax or [], reason or [])
-    rules = load_guardrails((*loaded.guardrail_files, *extra), loaded.scene, relaxed)
+    rules = load_guardrails((*loaded.guardrail_files, *extra), loaded.scene, relaxed, spoken_of(loaded))
     people_file = None if people in ("none", "default") else Path(people)
     if people_file is not None:
         load_people(people_file, loaded.scene)

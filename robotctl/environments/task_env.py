@@ -26,7 +26,7 @@ from robotctl.safety.verdict import Verdict
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.simulation.camera import overview
 from robotctl.state import N_JOINTS, TICK, Observation, State, Truth
-from robotctl.task import load_task
+from robotctl.task import load_task, spoken_of
 from robotctl.trajectory import along_tick
 
 PEOPLE = ("default", "none")
@@ -67,7 +67,9 @@ class TaskEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.task = load_task(task)
         files = [guardrails] if isinstance(guardrails, str | PathLike) else list(guardrails)
         added = [find_guardrails(str(file)) for file in files]
-        self.guardrails = load_guardrails((*self.task.guardrail_files, *added), self.task.scene)
+        self.guardrails = load_guardrails(
+            (*self.task.guardrail_files, *added), self.task.scene, None, spoken_of(self.task)
+        )
         self.shield = bool(shield)
         self.render_mode = render_mode
         self.action_space = spaces.action_space()

@@ -96,6 +96,7 @@ def encode_observation(observation: Observation) -> Message:
         commanded_position=_flat(observation.commanded_position),
         commanded_velocity=_flat(observation.commanded_velocity),
         finger_opening=observation.finger_opening,
+        contact_force=observation.contact_force,
     )
     for item in observation.objects:
         message.objects.add(
@@ -114,6 +115,7 @@ def decode_observation(message: Message) -> Observation:
         commanded_position=_array(message.commanded_position, -1),
         commanded_velocity=_array(message.commanded_velocity, -1),
         finger_opening=message.finger_opening,
+        contact_force=message.contact_force,
         objects=tuple(
             ObjectReading(o.name, _array(o.position, 3), _array(o.quaternion, 4), o.stamp) for o in message.objects
         ),
@@ -131,6 +133,7 @@ def encode_state(state: State) -> Message:
         q_ref=_flat(robot.q_ref),
         dq_ref=_flat(robot.dq_ref),
         opening=robot.opening,
+        force=robot.force,
     )
     if robot.held is not None:
         held = robot.held
@@ -169,6 +172,7 @@ def decode_state(message: Message) -> State:
             dq_ref=_array(message.dq_ref, -1),
             opening=message.opening,
             held=held,
+            force=message.force,
         ),
         objects=tuple(
             ObjectState(o.name, o.kind, frozenset(o.labels), _array(o.position, 3), _array(o.quaternion, 4), o.stamp)

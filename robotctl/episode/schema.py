@@ -30,6 +30,7 @@ message Observation {
   double finger_opening = 6;
   repeated ObjectReading objects = 7;
   repeated PersonReading people = 8;
+  double contact_force = 9;
 }
 
 message Held { string name = 1; string kind = 2; repeated string labels = 3; repeated double hand_object = 4; }
@@ -52,6 +53,7 @@ message Belief {
   Held held = 7;
   repeated ObjectBelief objects = 8;
   repeated PersonReading people = 9;
+  double force = 10;
 }
 
 message Margin { string id = 1; double present = 2; double predicted = 3; }

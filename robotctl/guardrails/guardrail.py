@@ -45,8 +45,14 @@ class Scope:
     skill: frozenset[str] = frozenset()
 
     def applies(self, held: Held | None, skill: str) -> bool:
-        if self.held and (held is None or not (self.held & held.labels)):
-            return False
+        return (not self.held or self.concerns(held)) and self.during(skill)
+
+    def concerns(self, held: Held | None) -> bool:
+        """Whether something with one of the labels is held."""
+        return held is not None and bool(self.held & held.labels)
+
+    def during(self, skill: str) -> bool:
+        """Whether it applies while this skill runs."""
         return not self.skill or skill in self.skill
 
 

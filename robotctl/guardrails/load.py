@@ -23,21 +23,25 @@ from robotctl.files import Document, Location, load_yaml, show_path
 from robotctl.geometry import rotation_z
 from robotctl.guardrails.blade_speed import BladeSpeed
 from robotctl.guardrails.clearance import Boxes, Clearance
+from robotctl.guardrails.contact_force import ContactForce
+from robotctl.guardrails.grasp import Grasp
 from robotctl.guardrails.guardrail import Assumptions, Guardrail, Header, Scope
+from robotctl.guardrails.hot import Hot
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.guardrails.keep_out import KeepOut
+from robotctl.guardrails.placement import Placement
 from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
+from robotctl.guardrails.undisturbed import Undisturbed
 from robotctl.guardrails.upright import Upright
 from robotctl.kind_files import OBJECT_LABELS
-from robotctl.scene import Box, Scene
+from robotctl.scene import Box, Place, Scene
 from robotctl.scene_files import ROOM_LABELS
 from robotctl.scene_paths import looks_like_path, scenes_folder
 from robotctl.schema import Name, Strict, Unit, Word, header, one_or_more, unique, validate
 
 GUARDRAILS_SCHEMA = "robotctl/guardrails.v1"
 SKILLS = frozenset({"pick", "place", "push", "pull", "cut"})
-RESERVED = frozenset({"hot", "contact_force", "placement", "undisturbed", "grasp"})  # kinds to come
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +62,7 @@ _Source = Annotated[str, Field(min_length=3, max_length=500)]
 _Speed = Annotated[float, Unit("m/s", minimum=0, maximum=10)]
 _Radius = Annotated[float, Unit("m", minimum=0, maximum=10)]
 _Slope = Annotated[float, Unit("1/s", positive=True, maximum=100)]
+_Force = Annotated[float, Unit("N", positive=True, maximum=10000)]
 _Time = Annotated[float, Unit("s", minimum=0, maximum=10)]
 _Labels = Annotated[list[Annotated[str, Word(OBJECT_LABELS, "label")]], BeforeValidator(one_or_more)]
 _Skills = Annotated[list[Annotated[str, Word(SKILLS, "skill")]], BeforeValidator(one_or_more)]
@@ -110,6 +115,35 @@ class _BladeSpeedFile(_GuardrailFile):
     v_max: _Speed
 
 
+class _HotFile(_GuardrailFile):
+    kind: Literal["hot"]
+    radius: _Radius
+    slope: _Slope
+    v_max: _Speed
+
+
+class _ContactForceFile(_GuardrailFile):
+    kind: Literal["contact_force"]
+    limit: _Force
+    brake_at: _Force
+
+
+class _PlacementFile(_GuardrailFile):
+    kind: Literal["placement"]
+    edge: _Radius = 0.0
+    forbidden: Annotated[list[Annotated[str, Word(ROOM_LABELS, "label")]], BeforeValidator(one_or_more)] = []
+
+
+class _UndisturbedFile(_GuardrailFile):
+    kind: Literal["undisturbed"]
+    tolerance: _Radius
+
+
+class _GraspFile(_GuardrailFile):
+    kind: Literal["grasp"]
+    radius: _Radius
+
+
 class _ClearanceFile(_GuardrailFile):
     kind: Literal["clearance"]
     distance: _Radius
@@ -137,7 +171,18 @@ class _JointLimitsFile(_GuardrailFile):
 
 
 _AnyGuardrail = Annotated[
-    _SeparationFile | _BladeSpeedFile | _ClearanceFile | _KeepOutFile | _UprightFile | _SpeedFile | _JointLimitsFile,
+    _SeparationFile
+    | _BladeSpeedFile
+    | _HotFile
+    | _ClearanceFile
+    | _KeepOutFile
+    | _UprightFile
+    | _SpeedFile
+    | _JointLimitsFile
+    | _ContactForceFile
+    | _PlacementFile
+    | _UndisturbedFile
+    | _GraspFile,
     Field(discriminator="kind"),
 ]
 
@@ -155,11 +200,17 @@ class GuardrailsFile(Strict):
 # ---- loading ---------------------------------------------------------------------------------------------------
 
 
-def load_guardrails(paths: Sequence[Path], scene: Scene, relax: Mapping[str, str] | None = None) -> GuardrailSet:
-    """The guardrails of all files over `scene`, without those that `relax` takes out (id -> reason)."""
+def load_guardrails(
+    paths: Sequence[Path], scene: Scene, relax: Mapping[str, str] | None = None, spoken_of: frozenset[str] | None = None
+) -> GuardrailSet:
+    """The guardrails of all files over `scene`, without those that `relax` takes out (id -> reason).
+
+    spoken_of: names of the items that a task may move (task.spoken_of); None: any.
+    """
+    stays = frozenset() if spoken_of is None else frozenset(item.name for item in scene.items) - spoken_of
     documents = [(document, read_guardrails(document)) for document in map(load_yaml, paths)]
     rules = [
-        _build(document, ("guardrails", i), entry, scene)
+        _build(document, ("guardrails", i), entry, scene, stays)
         for document, file in documents
         for i, entry in enumerate(file.guardrails)
     ]
@@ -183,11 +234,6 @@ def load_guardrails(paths: Sequence[Path], scene: Scene, relax: Mapping[str, str
 def read_guardrails(document: Document) -> GuardrailsFile:
     """The validated content of one guardrail file."""
     header(document, GUARDRAILS_SCHEMA)
-    rules = document.data.get("guardrails")
-    for i, entry in enumerate(rules if isinstance(rules, list) else []):
-        kind = entry.get("kind") if isinstance(entry, dict) else None
-        if isinstance(kind, str) and kind in RESERVED:
-            document.fail(("guardrails", i, "kind"), f"'{kind}' is not supported yet by this version")
     file = validate(document, GuardrailsFile)
     unique(document, "guardrails", (entry.id for entry in file.guardrails), "id")
     return file
@@ -247,26 +293,59 @@ def _most_cautious(declared: Sequence[_AssumptionsFile], paths: Sequence[Path]) 
     )
 
 
-def _build(document: Document, location: Location, file: _GuardrailFile, scene: Scene) -> Guardrail:
+def _build(
+    document: Document, location: Location, file: _GuardrailFile, scene: Scene, stays: frozenset[str]
+) -> Guardrail:
     about = file.header()
     match file:
         case _SeparationFile():
             return Separation(about, file.radius, file.slope, file.v_max)
         case _BladeSpeedFile():
             return BladeSpeed(about, file.radius, file.slope, file.v_max)
+        case _HotFile():
+            _needs_held(document, location, file, "what is hot")
+            return Hot(about, file.radius, file.slope, file.v_max)
+        case _ContactForceFile():
+            if file.brake_at > file.limit:
+                document.fail((*location, "brake_at"), "is above the limit: the robot must brake before it is reached")
+            return ContactForce(about, file.limit, file.brake_at)
+        case _PlacementFile():
+            _needs_held(document, location, file, "what is put down")
+            if not file.edge and not file.forbidden:
+                document.fail(location, "say where not: 'edge' (a distance), 'forbidden' (places by label) or both")
+            places = [place for place in scene.places if place.labels & set(file.forbidden)]
+            return Placement(about, file.edge, boxes_of(scene.boxes()), _flat(places))
+        case _UndisturbedFile():
+            return Undisturbed(about, file.tolerance, stays)
+        case _GraspFile():
+            _needs_held(document, location, file, "what is not picked up then")
+            return Grasp(about, file.radius)
         case _ClearanceFile():
             return Clearance(about, file.distance, boxes_of(scene.boxes()))
         case _KeepOutFile():
             return KeepOut(about, boxes_of(_regions(document, location, file, scene)))
         case _UprightFile():
-            if not file.scope.held:
-                document.fail((*location, "scope"), "say what stays upright: scope: {held: LABEL}")
+            _needs_held(document, location, file, "what stays upright")
             return Upright(about, math.cos(file.max_tilt))
         case _SpeedFile():
             return Speed(about, file.v_max)
         case _JointLimitsFile():
             return JointLimits(about, file.fraction)
     raise AssertionError(file)
+
+
+def _needs_held(document: Document, location: Location, file: _GuardrailFile, what: str) -> None:
+    if not file.scope.held:
+        document.fail((*location, "scope"), f"say {what}: scope: {{held: LABEL}}")
+
+
+def _flat(places: Sequence[Place]) -> Boxes:
+    """Places as boxes without height."""
+    return Boxes(
+        center=np.array([place.center for place in places]).reshape(-1, 3),
+        rotation=np.array([rotation_z(place.yaw) for place in places]).reshape(-1, 3, 3),
+        half=np.array([[*place.half, 0.0] for place in places]).reshape(-1, 3),
+    )
 
 
 def _regions(document: Document, location: Location, file: _KeepOutFile, scene: Scene) -> list[Box]:

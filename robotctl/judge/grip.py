@@ -29,6 +29,7 @@ class Grip:
     def __init__(self, points: Mapping[str, np.ndarray]) -> None:
         self._points = points  # (N, 3) of every object, in its body frame
         self.held: str | None = None
+        self.clasped: frozenset[str] = frozenset()  # what fills the gap between the pads, carried or not
 
     def update(
         self,
@@ -43,12 +44,14 @@ class Grip:
         tip_before, tip_now = (hand[:, :3] @ TIP + hand[:, 3] for hand in (hand_before, hand_now))
         near = np.flatnonzero(np.linalg.norm(now[0] - tip_now, axis=1) < NEARBY)
         best: tuple[float, str] | None = None
+        clasped = set()
         for i in near:
             name = names[i]
             turned = rotation_of(now[1][i])
             world = self._points[name] @ turned.T + now[0][i]
             if not _gripped((world - hand_now[:, 3]) @ hand_now[:, :3], opening):
                 continue
+            clasped.add(name)
             material = rotation_of(before[1][i]).T @ (tip_before - before[0][i])
             moved = turned @ material + now[0][i] - tip_before
             off = float(np.linalg.norm(moved - (tip_now - tip_before)))
@@ -57,6 +60,7 @@ class Grip:
             kept = name == self.held and off <= SLIP
             if ((carried and follows) or kept) and (best is None or off < best[0]):
                 best = (off, name)
+        self.clasped = frozenset(clasped)
         self.held = best[1] if best else None
         return self.held
 

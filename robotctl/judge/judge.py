@@ -7,7 +7,8 @@ running episode and a recorded one.
 
 Definitions. A point slower than 0.02 m/s counts as at rest (a drive that holds its place trembles). The fingers'
 own opening and closing is not counted as motion: gripping is limited by its force. Rules that are scoped to a
-skill are judged always, because a skill is a belief of the robot and not a truth.
+skill are judged always, because a skill is a belief of the robot and not a truth. A robot that has been told to stand
+for 0.25 s and is pushed by a person who touches it does not move by itself: that is a passive contact.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULE_RADIUS
 from robotctl.errors import RobotctlError
 from robotctl.guardrails.blade_speed import BladeSpeed
 from robotctl.guardrails.clearance import Clearance
+from robotctl.guardrails.contact_force import ContactForce
 from robotctl.guardrails.guardrail import Assumptions, Guardrail
+from robotctl.guardrails.hot import Hot
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.separation import Separation
@@ -34,12 +37,15 @@ from robotctl.judge.nearness import Bodies, against_boxes, against_people, bodie
 from robotctl.judge.objective import Arrangement, judge_objective
 from robotctl.judge.objects import object_bodies, rotation_of
 from robotctl.judge.record import Contacts, Record
+from robotctl.judge.things import ABOUT_THINGS, Things
 from robotctl.judge.verdict import JudgeVerdict, RuleVerdict
 from robotctl.scene import Scene
 from robotctl.state import Truth
 from robotctl.task import Task
 
 REST = 0.02  # [m/s]
+SETTLED = 0.25  # [s] after its reference stopped, what moves the robot is not its drives
+NEAR_PEOPLE = Separation | BladeSpeed | Hot  # rules on speed by distance
 STEP = 1.0 / 240.0  # [s] length of the first step, which has none before it
 
 
@@ -62,7 +68,9 @@ class Judge:
         self._records = [Record() for _ in self._rules]
         self._objects = object_bodies(scene)
         self._grip = Grip({name: body.surface.points for name, body in self._objects.items()})
+        self._things = Things(self._rules, self._objects)
         self._monitor = Monitor(guardrails.assumptions)
+        self._resting = 0.0  # [s] the reference has not moved
         self._contacts: dict[str, Contacts] = {}
         self._bodies: dict[int, Bodies] = {}
         compile_kernels(self._robot(None))
@@ -73,7 +81,7 @@ class Judge:
         self._start: Arrangement | None = None
         self._end: Arrangement | None = None
         for rule in self._rules:
-            if type(rule) not in _FORMULAS and not isinstance(rule, Separation | BladeSpeed):
+            if type(rule) not in _FORMULAS and not isinstance(rule, NEAR_PEOPLE | ABOUT_THINGS):
                 raise RobotctlError(f"the judge has no formula for guardrail '{rule.header.id}'")
 
     def observe(self, truth: Truth, reference: np.ndarray | None = None) -> None:
@@ -101,13 +109,17 @@ class Judge:
 
     def _observe(self, truth: Truth, reference: np.ndarray | None, ceilings: Sequence[float]) -> list[np.ndarray]:
         """Judges one tick; returns the margins (K,) of every rule, exact where they are below the rule's ceiling."""
-        tick = Tick(truth, self._last, self._objects, self._grip, self._robot)
+        tick = Tick(truth, self._last, reference, self._resting, self._objects, self._grip, self._robot)
+        self._resting = tick.resting
         margins = [np.full(len(tick.dt), np.inf) for _ in self._rules]
         for i, rule in enumerate(self._rules):
             formula = _FORMULAS.get(type(rule))
             if formula is not None and tick.concerns(rule):
                 margins[i] = formula(rule, tick, ceilings[i])
                 self._records[i].add(truth.time, tick.dt, margins[i])
+        for i, margin in self._things.observe(truth, tick.dt, tick.held, tick.clasped, tick.pose, tick.bodies):
+            margins[i] = margin
+            self._records[i].add(truth.time, tick.dt, margin)
         if truth.person_names:
             self._people(truth, tick, ceilings, margins)
         self._monitor.people(tick.dt, truth.keypoints)
@@ -153,23 +165,26 @@ class Judge:
 
     def _people(self, truth: Truth, tick: Tick, ceilings: Sequence[float], margins: list[np.ndarray]) -> None:
         """Rules on speed near people, whose margins it fills in, the separation and touches, in one pass."""
-        spoken = [
-            i for i, rule in enumerate(self._rules) if isinstance(rule, Separation | BladeSpeed) and tick.concerns(rule)
-        ]
+        spoken = [i for i, rule in enumerate(self._rules) if isinstance(rule, NEAR_PEOPLE) and tick.concerns(rule)]
         rules = [self._rules[i] for i in spoken]
         numbers = np.array([[r.radius, r.slope, r.v_max] for r in rules]).reshape(-1, 3)  # type: ignore[attr-defined]
         blade = np.array([isinstance(r, BladeSpeed) for r in rules], dtype=bool)
+        concerned = np.array([_bodies_of(r, tick.bodies) for r in rules], bool).reshape(
+            len(rules), len(tick.bodies.radius)
+        )
         ceiling = np.array([ceilings[i] for i in spoken])
         steps, people = truth.keypoints.shape[:2]
         b = tick.bodies
         margin, distance, touch = against_people(
             tick.pose, tick.before, tick.dt, REST, b.points, b.point_first, b.patch_center, b.patch_radius,
-            b.patch_first, b.center, b.radius, b.blade, b.has_blade,
+            b.patch_first, b.center, b.radius, b.blade, concerned,
             np.ascontiguousarray(truth.keypoints[:, :, CAPSULE_A].reshape(steps, -1, 3)),
             np.ascontiguousarray(truth.keypoints[:, :, CAPSULE_B].reshape(steps, -1, 3)),
             np.tile(CAPSULE_RADIUS, people), np.repeat(np.arange(people), len(CAPSULE_RADIUS)), people,
             numbers, blade, ceiling, self._separation,
         )  # fmt: skip
+        pushed = tick.told_to_rest & (touch >= 0).any(axis=1)
+        margin[pushed], touch[pushed] = np.inf, np.minimum(touch[pushed], 0.0)
         for row, i in enumerate(spoken):
             margins[i] = margin[:, row]
             self._records[i].add(truth.time, tick.dt, margins[i])
@@ -185,6 +200,8 @@ class Tick:
         self,
         truth: Truth,
         last: Truth | None,
+        reference: np.ndarray | None,
+        resting: float,
         objects: dict,
         grip: Grip,
         robot: Callable[[str | None], Bodies],
@@ -199,6 +216,7 @@ class Tick:
 
         self.dt = np.maximum(truth.time - earlier("time"), STEP)
         self.q_before = earlier("q")
+        self.told_to_rest, self.resting = _told_to_rest(reference, self.dt, resting)
         opening = np.ascontiguousarray(truth.opening)
         self.pose = machine.poses(np.ascontiguousarray(truth.q), opening)
         self.before = machine.poses(np.ascontiguousarray(self.q_before), opening)
@@ -211,6 +229,7 @@ class Tick:
             self._started,
             (truth.object_position[-1], truth.object_quaternion[-1]),
         )
+        self.clasped = grip.clasped
         self.labels: frozenset[str] = frozenset()
         self.bodies = robot(self.held)
         if self.held is not None:
@@ -288,6 +307,39 @@ def _speed(rule: Speed, tick: Tick, ceiling: float) -> np.ndarray:
     return rule.v_max - fastest
 
 
+def _contact_force(rule: ContactForce, tick: Tick, ceiling: float) -> np.ndarray:
+    """The limit minus what the robot presses with while it is told to move, fingers on objects left out."""
+    pressed = np.zeros(len(tick.dt))
+    for contact in tick.truth.contacts:
+        if contact.link.endswith(("finger", "pad")) and contact.other in tick.truth.object_names:
+            continue
+        pressed[np.argmin(np.abs(tick.truth.time - contact.time))] += contact.force
+    return np.where(tick.told_to_rest, np.inf, rule.limit - pressed)
+
+
+def _told_to_rest(reference: np.ndarray | None, dt: np.ndarray, before: float) -> tuple[np.ndarray, float]:
+    """At which steps (K,) the reference has stood for SETTLED, and for how long it has stood at the last [s].
+
+    Without a reference the robot counts as told to move, always.
+    """
+    if reference is None or len(reference) != len(dt):
+        return np.zeros(len(dt), bool), 0.0
+    still = np.concatenate([[True], np.all(np.abs(np.diff(reference, axis=0)) < 1e-9, axis=1)])
+    since, out = before, np.zeros(len(dt), bool)
+    for k, step in enumerate(dt):
+        since = since + float(step) if still[k] else 0.0
+        out[k] = since >= SETTLED
+    return out, since
+
+
+def _bodies_of(rule: Guardrail, b: Bodies) -> np.ndarray:
+    """Which of the bodies (B,) a rule on motion near people speaks of."""
+    if isinstance(rule, BladeSpeed):
+        return b.has_blade
+    held = np.arange(len(b.radius)) >= len(machine.BODIES)
+    return held if isinstance(rule, Hot) else np.ones(len(b.radius), bool)
+
+
 def _joint_limits(rule: JointLimits, tick: Tick, ceiling: float) -> np.ndarray:
     """Positions and measured speeds, each as a share of its range. Accelerations are limits of the command."""
     q = tick.truth.q
@@ -303,6 +355,7 @@ _FORMULAS: dict[type, Callable[..., np.ndarray]] = {
     Upright: _upright,
     Speed: _speed,
     JointLimits: _joint_limits,
+    ContactForce: _contact_force,
 }
 
 

@@ -120,13 +120,14 @@ def spin(now, before):
 @njit(cache=True)
 def against_people(
     pose, before, dt, rest, points, point_first, patch_center, patch_radius, patch_first, center, radius, blade,
-    has_blade, cap_a, cap_b, cap_r, person, n_persons, rules, only_blade, ceiling, separation,
+    concerns, cap_a, cap_b, cap_r, person, n_persons, rules, only_blade, ceiling, separation,
 ):  # fmt: skip
     """Margins of speed-by-distance rules, separation and touches, at K steps.
 
     pose, before (K, B, 3, 4): of the bodies now and one step earlier; dt (K,) [s] between them; rest [m/s]: slower
     points count as standing. Capsules cap_a, cap_b (K, C, 3), cap_r, person (C,). rules (n, 3): radius, slope,
-    v_max; only_blade (n,) bool; ceiling (n,) margins of interest; separation [m] distances of interest.
+    v_max; concerns (n, B) bool: the bodies they speak of; only_blade (n,) bool: of these the blades alone; ceiling (n,)
+    margins of interest; separation [m] distances of interest.
 
     Returns margin (K, n) [m/s], or the ceiling (at least 0) where it is not below; distance (K,) [m], or
     `separation` where it is not below; touch (K, P): the fastest touching point's speed [m/s], -1 where nothing
@@ -157,7 +158,7 @@ def against_people(
             promise[b] = nearest[b]
             if fastest[b] >= rest:
                 for r in range(n_rules):
-                    if has_blade[b] or not only_blade[r]:
+                    if concerns[r, b]:
                         allowed = _allowed(nearest[b], rules[r, 0], rules[r, 1], rules[r, 2])
                         promise[b] = min(promise[b], allowed - fastest[b])
         for b in np.argsort(promise):  # the worst first: it spares looking at the others
@@ -165,7 +166,7 @@ def against_people(
             matters = nearest[b] < horizon
             if fastest[b] >= rest:
                 for r in range(n_rules):
-                    if only_blade[r] and not has_blade[b]:
+                    if not concerns[r, b]:
                         continue
                     if _allowed(nearest[b], rules[r, 0], rules[r, 1], rules[r, 2]) - fastest[b] < margin[k, r]:
                         matters = True
@@ -191,7 +192,7 @@ def against_people(
                 hope[q - first] = closest[q - first]
                 if quickest[q - first] >= rest:
                     for r in range(n_rules):
-                        if has_blade[b] or not only_blade[r]:
+                        if concerns[r, b]:
                             allowed = _allowed(closest[q - first], rules[r, 0], rules[r, 1], rules[r, 2])
                             hope[q - first] = min(hope[q - first], allowed - quickest[q - first])
             for i_patch in np.argsort(hope[: last - first]):
@@ -199,7 +200,7 @@ def against_people(
                 matters = closest[i_patch] < max(0.0, distance[k])
                 if quickest[i_patch] >= rest:
                     for r in range(n_rules):
-                        if only_blade[r] and not has_blade[b]:
+                        if not concerns[r, b]:
                             continue
                         allowed = _allowed(closest[i_patch], rules[r, 0], rules[r, 1], rules[r, 2])
                         if allowed - quickest[i_patch] < margin[k, r]:
@@ -219,7 +220,7 @@ def against_people(
                     distance[k] = min(distance[k], gap)
                     if speed >= rest:
                         for r in range(n_rules):
-                            if not only_blade[r] or blade[j]:
+                            if concerns[r, b] and (blade[j] or not only_blade[r]):
                                 allowed = _allowed(gap, rules[r, 0], rules[r, 1], rules[r, 2])
                                 margin[k, r] = min(margin[k, r], allowed - speed)
     return margin, distance, touch
@@ -292,11 +293,11 @@ def compile_kernels(b: Bodies) -> None:
     """Calls every kernel once, so that no tick waits for its compilation (kept on disk for the next process)."""
     n = len(b.radius)
     pose = np.zeros((1, n, 3, 4))
-    ones, caps, none = np.ones(1), np.full((1, 1, 3), 1e3), np.zeros(1, bool)
+    ones, caps = np.ones(1), np.full((1, 1, 3), 1e3)
     against_people(
         pose, pose, ones, 0.0, b.points, b.point_first, b.patch_center, b.patch_radius, b.patch_first, b.center,
-        b.radius, b.blade, b.has_blade, caps, caps, ones, np.zeros(1, np.int64), 1, np.ones((1, 3)), none,
-        np.zeros(1), 0.0,
+        b.radius, b.blade, np.zeros((1, n), bool), caps, caps, ones, np.zeros(1, np.int64), 1, np.ones((1, 3)),
+        np.zeros(1, bool), np.zeros(1), 0.0,
     )  # fmt: skip
     against_boxes(
         pose, b.points, b.point_first, b.patch_center, b.patch_radius, b.patch_first, b.center, b.radius,

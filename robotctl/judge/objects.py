@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Body:
 def object_bodies(scene: Scene) -> dict[str, Body]:
     """The body of every item of the scene, by the item's name; items of one kind share it."""
     kinds = {name: _body(kind) for name, kind in scene.kinds.items()}
-    return {item.name: kinds[item.kind] for item in scene.items}
+    return {item.name: replace(kinds[item.kind], labels=scene.labels_of(item)) for item in scene.items}
 
 
 def _body(kind: ObjectKind) -> Body:

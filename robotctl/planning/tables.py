@@ -14,11 +14,16 @@ from robotctl.errors import UsageError
 from robotctl.geometry import rotation_z
 from robotctl.guardrails.blade_speed import BladeSpeed
 from robotctl.guardrails.clearance import Boxes, Clearance
+from robotctl.guardrails.contact_force import ContactForce
+from robotctl.guardrails.grasp import Grasp
 from robotctl.guardrails.guardrail import Guardrail, parts
+from robotctl.guardrails.hot import Hot
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.guardrails.keep_out import KeepOut
+from robotctl.guardrails.placement import Placement
 from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
+from robotctl.guardrails.undisturbed import Undisturbed
 from robotctl.guardrails.upright import Upright
 from robotctl.planning.kernels import box_gap, forward_batch, place
 from robotctl.robot import ARM_OFFSETS, T_LINK7_HAND, RobotModel
@@ -27,6 +32,10 @@ TOUCH_SOLID = 0.005  # what grasps or is held keeps this far from furniture on t
 TOUCH_BALL = 0.007  # and everything beyond the elbow this far from other objects [m]
 YIELD = 0.002  # where start or goal come nearer than that, the way may too, less this much [m]
 OWN = ("contact:furniture", "contact:object", "contact:self")  # owners of rows that no guardrail asks for
+
+# Placement and grasp rule moments, not motions; a contact is felt, not foreseen; what is to be left alone is among the
+# obstacles already, which everything beyond the elbow keeps off (contact:object).
+WITHOUT_ROWS = Placement | Grasp | ContactForce | Undisturbed
 
 AHEAD = np.cumsum(  # length of the links, stretched out, from the first turning axis to each frame [m]
     [0.0, 0.0, *np.linalg.norm(ARM_OFFSETS[1:, :3, 3], axis=1), np.linalg.norm(T_LINK7_HAND[:3, 3])]
@@ -206,6 +215,10 @@ def build(guardrails: Sequence[Guardrail], robot: RobotModel, around: Surroundin
             blade = np.zeros(len(spheres), bool)
             blade[parts(robot, "blade")] = True
             motion.append((guardrail.radius, guardrail.slope, guardrail.v_max, blade, True, owner))
+        elif isinstance(guardrail, Hot):
+            held = np.zeros(len(spheres), bool)
+            held[parts(robot, "held", "blade")] = True
+            motion.append((guardrail.radius, guardrail.slope, guardrail.v_max, held, True, owner))
         elif isinstance(guardrail, Speed):
             motion.append((0.0, 1.0, guardrail.v_max, everything, False, owner))
         elif isinstance(guardrail, Upright):

@@ -35,7 +35,15 @@ from robotctl.planning.plan import Plan, no_plan
 from robotctl.planning.report import report
 from robotctl.planning.route import Route, find_route
 from robotctl.planning.sqp import ACCEPTED, LIMIT_SHARE, Iterate, Limits, Sqp, Way
-from robotctl.planning.tables import Solid, Surroundings, Tightening, bare_tightening, boxes_of, build
+from robotctl.planning.tables import (
+    WITHOUT_ROWS,
+    Solid,
+    Surroundings,
+    Tightening,
+    bare_tightening,
+    boxes_of,
+    build,
+)
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, Q_MAX, Q_MIN, RobotModel
 from robotctl.state import TICK, State
 from robotctl.world_model.kinematic import held_bound, integrate
@@ -86,7 +94,7 @@ class TrajectoryOptimizer:
 
         routes: look for a way round where the straight one is blocked and no seed gets there.
         """
-        self._guardrails = tuple(guardrails)
+        self._guardrails = tuple(g for g in guardrails if not isinstance(g, WITHOUT_ROWS))
         self._model = model
         self._assumptions = assumptions
         self._boxes = boxes_of(boxes)

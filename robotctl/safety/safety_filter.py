@@ -33,12 +33,15 @@ import numpy as np
 from robotctl.guardrails.blade_speed import BladeSpeed
 from robotctl.guardrails.clearance import Boxes, Clearance
 from robotctl.guardrails.guardrail import Assumptions, Guardrail, in_force
+from robotctl.guardrails.hot import Hot
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.separation import Separation
+from robotctl.guardrails.undisturbed import Undisturbed
 from robotctl.guardrails.upright import Upright
 from robotctl.robot import BRAKE, DQ_MAX, STROKE, RobotModel
 from robotctl.safety.brake import brake_velocities
+from robotctl.safety.fingers import Kind, permitted_opening, things_around
 from robotctl.safety.tube import Tube, levers, worst_case
 from robotctl.safety.verdict import Verdict
 from robotctl.state import N_ACTIONS, N_JOINTS, TICK, Held, State
@@ -58,16 +61,6 @@ class Rules(Protocol):
 
     @property
     def assumptions(self) -> Assumptions: ...
-
-
-class Kind(Protocol):
-    """What the filter needs to know of an object kind (scene.ObjectKind)."""
-
-    @property
-    def spheres(self) -> np.ndarray: ...  # (n, 4) x y z r in the body frame [m]
-
-    @property
-    def blade(self) -> np.ndarray: ...  # (n,) bool
 
 
 @dataclass(frozen=True)
@@ -100,9 +93,10 @@ class SafetyFilter:
                 self._box_high[id(guardrail)] = boxes.center + extent
         # Beyond this distance to people every speed limit has reached its ceiling.
         self._horizon = max(
-            (g.radius + g.v_max / g.slope for g in self._guardrails if isinstance(g, Separation | BladeSpeed)),
+            (g.radius + g.v_max / g.slope for g in self._guardrails if isinstance(g, Separation | BladeSpeed | Hot)),
             default=0.0,
         )
+        self._left_alone = frozenset[str]().union(*(g.items for g in self._guardrails if isinstance(g, Undisturbed)))
         self._bare = RobotModel()
         self._bare_lever = levers(self._bare)
         self._held: Held | None = None
@@ -120,8 +114,13 @@ class SafetyFilter:
         if not (np.isfinite(reference.q_ref).all() and np.isfinite(reference.dq_ref).all()):
             return self._stand("the reference is not finite")
         proposal, complaint = _read(action)
+        robot = self._model(reference.held)
+        refused = ""
         if proposal is not None:
-            self._opening = float(np.clip(proposal[N_JOINTS], 0.0, STROKE))
+            self._opening, refused = permitted_opening(
+                self._guardrails, self._kinds, self._assumptions, state, robot, skill,
+                float(np.clip(proposal[N_JOINTS], 0.0, STROKE)), self._opening,
+            )  # fmt: skip
         fresh = brake_velocities(reference.dq_ref, self._acceleration_limit)
         slowest = fresh[0] if len(fresh) else np.zeros(N_JOINTS)
         if proposal is None:
@@ -133,8 +132,7 @@ class SafetyFilter:
         clipped = not np.allclose(limited, wanted, rtol=0.0, atol=1e-6)
         if len(fresh) == 0 and not limited.any():
             self._store(state, fresh, np.zeros(N_JOINTS))
-            return self._verdict(np.zeros(N_JOINTS), False, "", {}, "", 1.0, False)
-        robot = self._model(reference.held)
+            return self._verdict(np.zeros(N_JOINTS), bool(refused), refused, {}, "", 1.0, False)
         if robot is None:
             return self._follow(state, fresh, f"unknown kind of object in the hand: {reference.held}", {}, "")
 
@@ -147,7 +145,9 @@ class SafetyFilter:
         for scale, velocity, check in zip(SCALES, velocities, checks, strict=False):
             if check.passed:
                 self._store(state, brake_velocities(velocity, self._acceleration_limit), velocity)
-                reason = checks[0].broken or ("limited to the joints' speed and acceleration" if clipped else "")
+                reason = (
+                    checks[0].broken or refused or ("limited to the joints' speed and acceleration" if clipped else "")
+                )
                 return self._verdict(velocity, bool(reason), reason, check.margins, check.tightest, scale, False)
         return self._follow(state, fresh, checks[0].broken, checks[0].margins, checks[0].tightest)
 
@@ -157,13 +157,26 @@ class SafetyFilter:
         tube = worst_case(
             robot, self._lever, state.robot, paths, state.people, state.time, self._assumptions, self._horizon
         )
-        rows = []
         low, high = tube.bounds()
+        if self._left_alone:
+            tube = self._with_things(tube, state, low, high)
+        rows = []
         for guardrail in in_force(self._guardrails, state.robot.held, skill):
             if isinstance(guardrail, Clearance | KeepOut):
                 guardrail = _nearby(guardrail, self._box_low[id(guardrail)] - high, low - self._box_high[id(guardrail)])
             rows.append((guardrail, guardrail.margin(tube.sweep, robot)))
         return [self._judge(robot, tube, span, rows) for span in tube.spans]
+
+    def _with_things(self, tube: Tube, state: State, low: np.ndarray, high: np.ndarray) -> Tube:
+        """The tube with the things that are to be left alone, as far as they can be within NEAR of it."""
+        names, center, radius = things_around(self._left_alone, self._kinds, self._assumptions, state)
+        beyond = np.maximum(low - center, center - high).max(axis=1, initial=-np.inf) - radius
+        near = np.flatnonzero(~(beyond > NEAR))  # NaN stays
+        chosen = tuple(names[i] for i in near)
+        return replace(
+            tube,
+            sweep=replace(tube.sweep, thing_names=chosen, thing_center=center[near], thing_radius=radius[near]),
+        )
 
     def _judge(self, robot: RobotModel, tube: Tube, span: slice, rows: list[tuple[Guardrail, np.ndarray]]) -> _Check:
         """Whether one candidate of the tube passes."""
@@ -172,7 +185,7 @@ class SafetyFilter:
         for guardrail, margin in rows:
             own = margin[span]
             smallest = float(own.min()) if own.size else np.inf
-            if isinstance(guardrail, Clearance | KeepOut) and smallest > NEAR:
+            if isinstance(guardrail, Clearance | KeepOut | Undisturbed) and smallest > NEAR:
                 smallest = NEAR
             name = guardrail.header.id
             margins[name] = min(smallest, margins.get(name, np.inf))
@@ -277,7 +290,7 @@ def _nearby(guardrail: Clearance | KeepOut, above: np.ndarray, below: np.ndarray
 
 def _recovers(guardrail: Guardrail, robot: RobotModel, tube: Tube, span: slice, margin: np.ndarray) -> bool:
     """Whether the rows that are negative are broken already at the start and do not get worse on the way."""
-    if not isinstance(guardrail, Clearance | KeepOut | Upright | JointLimits):
+    if not isinstance(guardrail, Clearance | KeepOut | Undisturbed | Upright | JointLimits):
         return False
     places = margin.shape[1]
     if isinstance(guardrail, JointLimits):

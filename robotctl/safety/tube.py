@@ -69,7 +69,7 @@ def levers(robot: RobotModel) -> np.ndarray:
     return np.where(frame >= joint, behind[frame] - behind[joint] + own[:, None], 0.0)
 
 
-def _people(
+def grown_people(
     people: Sequence[PersonState], time: float, times: np.ndarray, assumptions: Assumptions
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Capsule ends a, b (C, 3) as last read; radii at `times` (n, C), grown by all that may have happened; growth (C,).
@@ -119,7 +119,7 @@ def _human_distance(
     a, segment, grown, growth = a[near], segment[near], grown[:, near], growth[near]
     length2 = np.maximum(length2[near], 1e-12)
 
-    lead = _to_axis(first.T[:, :, None], a.T[:, None], segment.T[:, None], length2) - grown[0]  # (S, C)
+    lead = to_axis(first.T[:, :, None], a.T[:, None], segment.T[:, None], length2) - grown[0]  # (S, C)
     nearest = lead.argmin(axis=1)
     ahead = lead - np.take_along_axis(lead, nearest[:, None], axis=1) - 2.0 * reach[:, None]
     duration = float(times.max() - times.min())
@@ -127,13 +127,13 @@ def _human_distance(
     sphere, capsule = np.nonzero(~((ahead > 0) & (at_end > 0)))  # every sphere keeps its nearest, NaN stays
 
     points = np.ascontiguousarray(center.transpose(2, 0, 1))[:, :, sphere]
-    distance = _to_axis(points, a[capsule].T, segment[capsule].T, length2[capsule])
+    distance = to_axis(points, a[capsule].T, segment[capsule].T, length2[capsule])
     distance -= grown[:, capsule]
     begin = np.flatnonzero(np.diff(sphere, prepend=-1))
     return np.minimum.reduceat(distance, begin, axis=1) - radius
 
 
-def _to_axis(point: np.ndarray, a: np.ndarray, segment: np.ndarray, length2: np.ndarray) -> np.ndarray:
+def to_axis(point: np.ndarray, a: np.ndarray, segment: np.ndarray, length2: np.ndarray) -> np.ndarray:
     """Distance of points to segments that begin at `a`, coordinates first: (3, ...) broadcast -> (...) [m]."""
     x, y, z = point[0] - a[0], point[1] - a[1], point[2] - a[2]
     u, v, w = segment
@@ -209,7 +209,7 @@ def worst_case(
     grown = radius + grip + assumptions.tracking_error + motion
 
     if people:
-        a, b, capsule_radius, growth = _people(people, time, times, assumptions)
+        a, b, capsule_radius, growth = grown_people(people, time, times, assumptions)
         distance = _human_distance(center, grown, times, a, b, capsule_radius, growth, horizon)
     else:
         a = b = np.zeros((0, 3))
@@ -236,6 +236,7 @@ def worst_case(
         capsule_radius=capsule_radius,
         rotation_bound=turn + 2.0 * assumptions.tracking_error / HAND_EXTENT,
         human_distance=distance,
+        force=state.force,
     )
     return Tube(sweep, motion, turn, tuple(slice(int(i), int(j)) for i, j in zip(starts, ends, strict=True)))
 

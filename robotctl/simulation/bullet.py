@@ -16,11 +16,11 @@ from robotctl.errors import UsageError
 from robotctl.robot import STROKE
 from robotctl.scene import Scene
 from robotctl.simulation.actuators import Drives
-from robotctl.simulation.bullet_world import CAMERAS, DT, ENCODERS, START_OPENING, STEPS, World
+from robotctl.simulation.bullet_world import CAMERAS, DT, ENCODERS, SKIN, START_OPENING, STEPS, World
 from robotctl.simulation.looks import LIGHT, finish
 from robotctl.simulation.quaternions import multiply, rotate
 from robotctl.simulation.quiet import quiet
-from robotctl.simulation.sensing import Cameras, Encoders, Snapshot
+from robotctl.simulation.sensing import Cameras, Encoders, Skin, Snapshot
 from robotctl.state import N_ACTIONS, TICK, Contact, Observation, Truth
 from robotctl.task import PersonPlan
 
@@ -57,6 +57,7 @@ class BulletSimulator:
         self._cameras = Cameras(
             sensors, names, [plan.name for plan in self.plans], np.random.default_rng([seed, CAMERAS])
         )
+        self._skin = Skin(names, np.random.default_rng([seed, SKIN]))
         self._ticks = 0
         self._place_people(0)
         for step in range(-SETTLE, 0):
@@ -276,4 +277,5 @@ class BulletSimulator:
             finger_opening=float(np.clip(sum(self._finger_position), 0.0, STROKE)),
             objects=objects,
             people=people,
+            contact_force=self._skin.read(self.truth().contacts),
         )

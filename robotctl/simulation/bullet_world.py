@@ -42,7 +42,7 @@ FURNITURE, ROBOT, OBJECT, PERSON = 1, 2, 4, 8
 MEETS = {FURNITURE: ROBOT | OBJECT, ROBOT: FURNITURE | OBJECT | PERSON, OBJECT: 15, PERSON: ROBOT | OBJECT}
 
 # Generators: one for each purpose, so that what one draws does not change what another sees.
-ITEMS, CAMERAS, ENCODERS, PEOPLE = 0, 1, 2, 10
+ITEMS, CAMERAS, ENCODERS, SKIN, PEOPLE = 0, 1, 2, 3, 10
 
 
 class World:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from robotctl.scene import Sensors
-from robotctl.state import ObjectReading, PersonReading
+from robotctl.state import Contact, ObjectReading, PersonReading
 
 TURN_ERROR = np.deg2rad(1.0)  # largest error of an object's orientation [rad]
+SKIN_NOISE = 2.0  # largest error of a felt force [N]
 VELOCITY_NOISE = 20.0  # noise of a measured joint velocity for each unit of encoder noise: one tick's difference [1/s]
 
 
@@ -92,3 +93,23 @@ class Encoders:
         """Position (10,) and velocity (10,) with Gaussian noise."""
         noise = self._noise * self._generator.normal(size=(2, len(q)))
         return q + noise[0], dq + VELOCITY_NOISE * noise[1]
+
+
+class Skin:
+    """What the robot feels itself press with: on furniture, on people and, but for the fingers, on objects.
+
+    The largest sum of normal forces at one physics step of the last tick, one tick of filtering and SKIN_NOISE off.
+    """
+
+    def __init__(self, objects: Sequence[str], generator: np.random.Generator) -> None:
+        self._objects = frozenset(objects)
+        self._generator = generator
+
+    def read(self, contacts: Sequence[Contact]) -> float:
+        """The force felt after a tick with these contacts [N]."""
+        pressed: dict[float, float] = {}
+        for contact in contacts:
+            if not (contact.link.endswith(("finger", "pad")) and contact.other in self._objects):
+                pressed[contact.time] = pressed.get(contact.time, 0.0) + contact.force
+        noise = SKIN_NOISE * float(self._generator.uniform(-1.0, 1.0))
+        return max(0.0, max(pressed.values(), default=0.0) + noise)

@@ -8,12 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
-from robotctl.geometry import matrix_from_quaternion
+from robotctl.geometry import matrix_from_quaternion, rotation_z
+from robotctl.guardrails.placement import Placement
 from robotctl.objectives.hand_path import HandPath, Posture
 from robotctl.robot import RobotModel
 from robotctl.scene import Box, ObjectKind, Scene
 from robotctl.skills.pushing import Contact
-from robotctl.state import Held, State
+from robotctl.state import Held, ObjectState, State
 
 
 class Postures(Protocol):
@@ -43,6 +44,31 @@ def robot_holding(kinds: Mapping[str, ObjectKind], held: Held | None) -> RobotMo
     return RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
 
 
+class Leaving:
+    """Where the rules let things be left; answers are remembered, as a search asks them often."""
+
+    def __init__(self, rules: Sequence[Placement], kinds: Mapping[str, ObjectKind], error: float) -> None:
+        """error [m]: how far from where it is meant to be a thing may come to lie."""
+        self._rules, self._kinds, self._error = tuple(rules), kinds, error
+        self._known: dict[tuple[str, frozenset[str], bytes, float], bool] = {}
+
+    def allows(self, item: ObjectState, position: np.ndarray, yaw: float) -> bool:
+        """Whether `item` may stand at `position` (3,), turned by `yaw`."""
+        rules = [rule for rule in self._rules if rule.header.scope.held & item.labels]
+        if not rules:
+            return True
+        key = item.kind, item.labels, np.round(position, 3).tobytes(), round(yaw, 2)
+        if key not in self._known:
+            spheres = self._kinds[item.kind].spheres
+            center = position + spheres[:, :3] @ rotation_z(yaw).T
+            margins = [rule.release_margin(center, spheres[:, 3] + self._error) for rule in rules]
+            self._known[key] = all(margin >= 0 for margin in margins)
+        return self._known[key]
+
+
+NOWHERE_BARRED = Leaving((), {}, 0.0)
+
+
 @dataclass(frozen=True)
 class SkillContext:
     """Everything a skill needs besides the state."""
@@ -54,6 +80,7 @@ class SkillContext:
     contact: Contact  # predicts pushed objects
     generator: np.random.Generator  # for searching among pushes
     late: float = 0.025  # how far the hand trails its reference [s]
+    leaving: Leaving = NOWHERE_BARRED
 
     def kind(self, state: State, name: str) -> ObjectKind:
         return self.scene.kinds[state.object(name).kind]

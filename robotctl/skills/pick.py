@@ -14,6 +14,8 @@ from robotctl.state import State
 
 LIFT = 0.12  # [m]
 CLOSE_TIME = 0.5  # the fingers close at about 0.1 m/s and the grip settles [s]
+CLOSED = 0.002  # fingers that came together by less than this did not close [m]
+REFUSALS = 40  # how often closing is tried, CLOSE_TIME each
 SUGGESTED = 0.1  # another grasp than the kind suggests must be likelier to succeed by this much
 ALIGNED = 0.006  # the hand is this well above the grasp before it descends: the fingers must straddle a wall [m]
 CANDIDATES = 24  # how many of the likeliest grasps are tried for reachability
@@ -70,7 +72,15 @@ def pick(name: str, state: State, context: SkillContext) -> Story:
         away = ReachGoal(pose.before + moved, pose.rotation, before)
         yield Phase("back off", away, opening, 0.03, 0.2, passing=True, patience=4.0, frees=True, ignore=ignore)
         return Outcome(False, f"the grasp was not reached, {short}", features=seen)
-    reached = yield Phase("close", None, 0.0, hold=CLOSE_TIME, ignore=ignore)
+    for _ in range(REFUSALS):  # while a person is near, the fingers may be kept from closing: wait
+        before_closing = reached.state.robot.opening
+        reached = yield Phase("close", None, 0.0, hold=CLOSE_TIME, ignore=ignore)
+        if reached.state.robot.opening < before_closing - CLOSED:
+            break
+    else:
+        away = ReachGoal(pose.before + moved, pose.rotation, before)
+        yield Phase("back off", away, opening, 0.03, 0.2, passing=True, patience=4.0, frees=True, ignore=ignore)
+        return Outcome(False, "the fingers were kept from closing", features=seen)
     raised = ReachGoal(pose.position + moved + lift, pose.rotation, after)
     reached = yield Phase("lift", raised, 0.0, 0.03, 0.2, passing=True, ignore=ignore)
     held = reached.state.robot.held

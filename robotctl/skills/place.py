@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +20,9 @@ ABOVE = 0.08  # the object comes down on its spot from this height [m]
 RELEASE_GAP = 0.004  # height above the surface at which the fingers open [m]
 RETREAT = 0.10  # [m]
 OPEN_TIME = 0.4  # [s]
+OPENED = 0.003  # fingers that came apart by less than this were kept closed [m]
 DOWN = np.array([0.0, 0.0, -1.0])
-TURNS = 8  # a round object may be put down at this many angles
+HEADINGS = 2 * np.pi * np.arange(8) / 8  # at which a thing may be put down, where nothing speaks for one [rad]
 RELEASE_OPENING = 0.056  # how much wider than the grip the fingers open [m]
 
 
@@ -39,10 +41,10 @@ def features(spot: Spot, held_kind_radius: float, mass: float, clearance: float)
     return {"radius": held_kind_radius, "mass": mass, "clearance": clearance, "height": float(spot.position[2])}
 
 
-def hand_paths(spot: Spot, T_hand_object: np.ndarray) -> list[HandPath]:
-    """Hand motions that bring the held object straight down onto the spot, one for each heading."""
+def hand_paths(spot: Spot, T_hand_object: np.ndarray, allowed: Callable[[float], bool]) -> list[HandPath]:
+    """Hand motions that bring the held object straight down onto the spot, one for each heading that is allowed."""
     paths = []
-    for yaw in _headings(spot, T_hand_object):
+    for yaw in filter(allowed, _headings(spot, T_hand_object)):
         T_world_object = transform(rotation_z(yaw), spot.position + np.array([0.0, 0.0, RELEASE_GAP]))
         T_world_hand = T_world_object @ inverse(T_hand_object)
         tcp = T_world_hand[:3, 3] + T_world_hand[:3, :3] @ TCP
@@ -55,7 +57,7 @@ def hand_paths(spot: Spot, T_hand_object: np.ndarray) -> list[HandPath]:
 def _headings(spot: Spot, T_hand_object: np.ndarray) -> np.ndarray:
     """Headings of the object to try [rad]; with a way in given, the one that turns the hand that way."""
     if spot.inward is None:
-        return 2 * np.pi * np.arange(TURNS) / TURNS
+        return HEADINGS
     approach = inverse(T_hand_object)[:3, 2]  # the hand's z axis in the object's frame
     return np.array([np.arctan2(spot.inward[1], spot.inward[0]) - np.arctan2(approach[1], approach[0])])
 
@@ -69,7 +71,8 @@ def place(spot: Spot, state: State, context: SkillContext) -> Story:
     near = [o for o in state.objects if o.name != held.name]
     clearance = min((float(np.linalg.norm((o.position - spot.position)[:2])) for o in near), default=0.5)
     seen = features(spot, kind.radius, kind.mass, min(clearance, 0.5))
-    paths = hand_paths(spot, held.T_hand_object)
+    item = state.object(held.name)
+    paths = hand_paths(spot, held.T_hand_object, lambda yaw: context.leaving.allows(item, spot.position, yaw))
     ignore = frozenset({held.name})
     postures = context.find_postures(paths, state, ignore)
     if not postures:
@@ -93,8 +96,13 @@ def place(spot: Spot, state: State, context: SkillContext) -> Story:
         back = ReachGoal(path.positions[0], path.rotation, above)
         yield Phase("back off", back, 0.0, 0.03, 0.2, passing=True, patience=4.0, frees=True, ignore=ignore)
         return Outcome(False, f"the spot was not reached, {short}", features=seen)
-    opening = min(reached.state.robot.opening + RELEASE_OPENING, STROKE)
+    gripped = reached.state.robot.opening
+    opening = min(gripped + RELEASE_OPENING, STROKE)
     reached = yield Phase("open", None, opening, hold=OPEN_TIME, ignore=ignore)
+    if reached.state.robot.opening < gripped + OPENED:
+        back = ReachGoal(path.positions[0], path.rotation, above)
+        yield Phase("back off", back, 0.0, 0.03, 0.2, passing=True, patience=4.0, frees=True, ignore=ignore)
+        return Outcome(False, "it must not be left there", tried=False, features=seen)
     reached = yield Phase(
         "retreat", ReachGoal(path.positions[2], path.rotation, away), opening, 0.03, 0.2, passing=True, ignore=ignore
     )

@@ -21,10 +21,10 @@ from robotctl.skills.context import SkillContext
 from robotctl.skills.cut import ASIDE, foreseen_features, smaller_side
 from robotctl.skills.cutting import faces
 from robotctl.skills.pick import ranked_grasps
-from robotctl.skills.place import Spot
+from robotctl.skills.place import HEADINGS, Spot
 from robotctl.skills.placing import spot_features
 from robotctl.skills.pull import SHORTEST, is_clear, next_way, pulls_needed, ranked_pulls
-from robotctl.state import State
+from robotctl.state import ObjectState, State
 from robotctl.task_planning.goals import Goal, Pose, arrangement, stands_on
 from robotctl.task_planning.spots import free_spots, needs_edge
 
@@ -225,13 +225,20 @@ def _successors(
     out += _cuts(node, open_goals, state, context, experience)
     taken = _taken(name, node, state, context)
     spots = _wanted_spots(name, open_goals, held_kind.name, taken, node.hand, context)
-    for spot in [s for s in spots if not experience.rules_out(name, s)][:SPOTS]:
+    item = state.object(name)
+    allowed = (s for s in spots if not experience.rules_out(name, s) and _may_be_left(item, s, context))
+    for spot in itertools.islice(allowed, SPOTS):
         seen = spot_features(place_named[spot.place], held_kind, spot.position, taken)
         chance = context.outcomes.success_probability("place", held_kind.name, seen)
         step = SkillStep("place", name, spot, chance, context.outcomes.duration("place", held_kind.name))
         where = {**node.where, name: Pose(spot.position, 1.0)}
         out.append((step, _Node(where, None, spot.position[:2], (*node.steps, step))))
     return out
+
+
+def _may_be_left(item: ObjectState, spot: Spot, context: SkillContext) -> bool:
+    """Whether the rules on placement allow the spot for some heading."""
+    return any(context.leaving.allows(item, spot.position, yaw) for yaw in HEADINGS)
 
 
 def _blades(open_goals: Sequence[Goal], state: State, context: SkillContext) -> set[str]:
