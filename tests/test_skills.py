@@ -106,5 +106,7 @@ def test_a_plate_goes_down_with_its_held_edge_outwards():
         hold[:3, :3] = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
         tip_over = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], float)  # hand z lies in the plate's plane
         hold[:3, :3] = tip_over @ hold[:3, :3]
-        (path,) = hand_paths(Spot("counter", np.array([0.0, 1.6, 0.9]), inward=np.array([0.0, 1.0])), hold, lambda _: True)
+        (path,) = hand_paths(
+            Spot("counter", np.array([0.0, 1.6, 0.9]), inward=np.array([0.0, 1.0])), hold, lambda _: True
+        )
         assert np.allclose(path.rotation[:, 2], [0.0, 1.0, 0.0], atol=1e-9)
