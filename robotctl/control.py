@@ -20,13 +20,13 @@ from robotctl.controller import STILL, Controller, Cycle
 from robotctl.deliberation import Deliberation, Thought
 from robotctl.episode.bundle import ATTACHMENT, bundle
 from robotctl.episode.step import Step, Timing, VerdictSummary
-from robotctl.episode.writer import EpisodeWriter
+from robotctl.episode.writer import EpisodeWriteError, EpisodeWriter
 from robotctl.guardrails.load import GuardrailSet, load_guardrails
 from robotctl.isolation import PATIENCE, IsolatedDeliberator
 from robotctl.judge.judge import Judge
 from robotctl.result import EpisodeResult, Tally
 from robotctl.simulation.bullet import BulletSimulator
-from robotctl.state import N_JOINTS, Truth
+from robotctl.state import N_JOINTS, Observation, Truth
 from robotctl.task import Task, spoken_of
 from robotctl.trajectory import along_tick
 from robotctl.world_model.composite import LearnedWorldModel, load_world_model
@@ -103,7 +103,11 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
             reference = reference_along(cycle, truth.time)
             judge.observe(truth, reference)
             step = log_step(cycle, truth, reference)
-            writer.append(step)
+            try:
+                writer.append(step)
+            except EpisodeWriteError:
+                come_to_rest(controller, simulator, observation)
+                raise
             tally.count(cycle)
             if observe is not None:
                 observe(progress(step))
@@ -112,6 +116,15 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
         result = conclude(task, options, model, judge, tally, cycle.thought, ended, observation.time, wall, path)
         digest = writer.close(result.to_dict())
     return replace(result, digest=digest)
+
+
+def come_to_rest(controller: Controller, simulator: BulletSimulator, observation: Observation) -> None:
+    """Brakes, whatever was going on: nothing moves that is not logged."""
+    while True:
+        cycle = controller.act(observation, brake=True)
+        observation = simulator.step(cycle.verdict.action)
+        if not np.any(cycle.verdict.action[:N_JOINTS]):
+            return
 
 
 def why_over(cycle: Cycle, limit: float, interrupted: bool) -> str:

@@ -7,6 +7,7 @@ process (robotctl.isolation); estimator and filter are here, and decide alone wh
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from robotctl.safety.safety_filter import SafetyFilter
 from robotctl.safety.verdict import Verdict
 from robotctl.scene import Scene
 from robotctl.skills.context import robot_holding
-from robotctl.state import Observation, State
+from robotctl.state import N_JOINTS, Observation, State
 
 STILL = 1e-3  # reference joint speed below which the robot stands [m/s, rad/s]
 WATCHFUL = 1.5  # a robot standing with a person this near is waiting, not stuck [m]
@@ -62,9 +63,11 @@ class Controller:
     def _certify(self, state: State, thought: Thought) -> Verdict:
         if self._filter is not None:
             return self._filter.certify(state, thought.action, thought.skill)
-        action = thought.action
-        if action is None:
-            action = np.append(np.zeros(len(state.robot.dq_ref)), state.robot.opening)
+        action = np.append(np.zeros(N_JOINTS), state.robot.opening)
+        with suppress(TypeError, ValueError):  # without a filter, drives stop at what is no command
+            given = np.asarray(thought.action, float)
+            if given.shape == action.shape and np.isfinite(given).all():
+                action = given
         return Verdict.unfiltered(action)
 
 

@@ -329,8 +329,8 @@ TYPOS = [
      "13:5: key 'guardrails[0].source': is missing"),
     ("rules", "kind: blade_speed", "kind: blade_sped",
      "14:11: key 'guardrails[0].kind': unknown word 'blade_sped'; did you mean 'blade_speed'?"),
-    ("rules", "kind: blade_speed", "kind: undisturbed",
-     "14:11: key 'guardrails[0].kind': 'undisturbed' is not supported yet by this version"),
+    ("rules", "kind: blade_speed", "kind: undisturbd",
+     "14:11: key 'guardrails[0].kind': 'undisturbd' is unknown; did you mean 'undisturbed'?"),
     ("rules", "    kind: blade_speed\n", "",
      "13:5: key 'guardrails[0].kind': is missing"),
     ("rules", "    radius: 0.3 m", "    radios: 0.3 m",
@@ -546,8 +546,14 @@ def held(label: str) -> Held:
 def test_household_applies_by_what_is_held() -> None:
     rules = load_guardrails([find_guardrails("household")], load_scene("kitchen"))
     always = {rule.header.id for rule in in_force(rules.guardrails, None, "none")}
-    assert {"human-separation", "furniture-clearance", "stove-keep-out", "speed", "joint-limits"} == always
-    assert {r.header.id for r in in_force(rules.guardrails, held("sharp"), "pick")} - always == {"blade-near-human"}
+    assert always == {
+        "human-separation", "furniture-clearance", "stove-keep-out", "speed", "joint-limits", "contact-force",
+        "undisturbed",
+    }  # fmt: skip
+    sharp = {r.header.id for r in in_force(rules.guardrails, held("sharp"), "pick")} - always
+    assert sharp == {"blade-near-human", "sharp-grasp", "sharp-placement"}
+    hot = {r.header.id for r in in_force(rules.guardrails, held("hot"), "pick")} - always
+    assert hot == {"hot-near-human"}
     assert {r.header.id for r in in_force(rules.guardrails, held("fillable"), "place")} - always == {
         "upright-when-filled"
     }
@@ -671,7 +677,7 @@ def test_commands_list_show_and_check() -> None:
     assert RUNNER.invoke(tasks_app, ["check", "kitchen/put-away-knife"]).stdout.startswith("ok: task")
     assert "household" in RUNNER.invoke(guardrails_app, ["list"]).stdout
     assert "ISO/TS 15066" in RUNNER.invoke(guardrails_app, ["show", "household"]).stdout
-    assert RUNNER.invoke(guardrails_app, ["check", "household"]).stdout.startswith("ok: 7 guardrails")
+    assert RUNNER.invoke(guardrails_app, ["check", "household"]).stdout.startswith("ok: 12 guardrails")
 
 
 @pytest.mark.parametrize(
@@ -711,7 +717,7 @@ def test_a_guardrail_file_without_assumptions_is_checked_with_the_household_ones
     )
     result = RUNNER.invoke(guardrails_app, ["check", str(path)])
     assert result.exit_code == 0, result.exception
-    assert "ok: 8 guardrails" in result.stdout
+    assert "ok: 13 guardrails" in result.stdout
     assert "together with those of household" in result.stderr
 
 

@@ -116,7 +116,7 @@ def test_contact_force_stops_what_is_faster_than_creeping():
 def test_undisturbed_is_the_distance_of_hand_and_wrist_to_the_thing():
     robot = RobotModel()
     center = robot.sphere_motion(HOME[None], np.zeros((1, 10)))[0][0]
-    palm = [i for i, part in enumerate(robot.spheres.part) if part == "hand"][0]
+    palm = next(i for i, part in enumerate(robot.spheres.part) if part == "hand")
     thing = center[palm] + np.array([0.0, 0.0, 0.3])
     seen = replace(
         sweep(robot, 0.0),
@@ -270,7 +270,7 @@ def test_a_felt_force_brakes_the_robot_which_may_creep_away():
 
 def test_the_palm_stays_off_what_is_to_be_left_alone():
     """The base drives at a cup in front of the hand, and away from one that it touches already."""
-    rotation, origin = forward(HOME)
+    origin = forward(HOME)[1]
     ahead = origin[HAND] + np.array([0.25, 0.0, 0.0])
     cup = ObjectState("cup_1", "cup", frozenset({"dish"}), ahead, np.array([0.0, 0.0, 0.0, 1.0]), 1.0)
     rule = Undisturbed(header("still"), 0.03, frozenset({"cup_1"}))

@@ -6,6 +6,7 @@ ever overwritten. What cannot be written stops the episode: the robot never move
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,17 +52,16 @@ class EpisodeWriter:
         self._open = True
         self._flushed_at, self._flushed_wall = 0.0, time.monotonic()
         options = MCAPWriteOptions(profile=PROFILE, chunk_size=None, compression_threads=0)
+        self._sink = _Sink(self._stream)
         try:
-            self._mcap = foxglove.open_mcap(
-                cast(BinaryIO, _Sink(self._stream)), context=self._context, writer_options=options
-            )
+            self._mcap = foxglove.open_mcap(cast(BinaryIO, self._sink), context=self._context, writer_options=options)
             started = datetime.now(UTC).isoformat(timespec="seconds")
             self._metadata = {**metadata, "started": started}
             self._mcap.write_metadata("run", self._metadata)
             for name in sorted(attachments):
                 self._attach(name, attachments[name])
             self._flush()
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise self._failed(error) from None
 
     def append(self, step: Step) -> None:
@@ -76,7 +76,7 @@ class EpisodeWriter:
             if now - self._flushed_at >= FLUSH_EVERY or time.monotonic() - self._flushed_wall >= FLUSH_EVERY:
                 self._flushed_at = now
                 self._flush()
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise self._failed(error) from None
 
     def close(self, summary: dict[str, Any]) -> str:
@@ -88,7 +88,7 @@ class EpisodeWriter:
             check = checksum(self._metadata, text)
             self._mcap.write_metadata("summary", {"json": text, "digest": digest, "checksum": check})
             self._end()
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise self._failed(error) from None
         return digest
 
@@ -106,7 +106,7 @@ class EpisodeWriter:
             self._flush()
             self._mcap.write_metadata("incomplete", {"reason": reason})
             self._end()
-        except RuntimeError as failure:
+        except (RuntimeError, OSError) as failure:
             self._failed(failure)
 
     def _attach(self, name: str, data: bytes) -> None:
@@ -130,50 +130,71 @@ class EpisodeWriter:
         return foxglove.Channel(topic, message_encoding="protobuf", schema=schema, context=self._context)
 
     def _flush(self) -> None:
+        """Hands over to the disk what has gathered; OSError when it is full."""
         self._flushed_wall = time.monotonic()
         self._mcap.flush()
+        self._sink.check()
 
     def _end(self) -> None:
         self._open = False
         self._mcap.close()
         self._close_channels()
         self._stream.close()
+        self._sink.check()
 
     def _close_channels(self) -> None:
         for channel in self._channels.values():
             channel.close()
 
-    def _failed(self, error: RuntimeError) -> EpisodeWriteError:
+    def _failed(self, error: RuntimeError | OSError) -> EpisodeWriteError:
         """Gives the file up; what was flushed before stays readable."""
-        self._open = False
+        if self._open:
+            self._open = False
+            with contextlib.suppress(RuntimeError):
+                self._mcap.close()
         self._close_channels()
-        sink_error = _Sink.errors.pop(id(self._stream), None)
         self._stream.close()
-        reason = sink_error.strerror if sink_error is not None and sink_error.strerror else str(error)
-        return EpisodeWriteError(f"{self.path}: the episode cannot be written: {reason}")
+        reason = self._sink.error.strerror if self._sink.error is not None else None
+        return EpisodeWriteError(f"{self.path}: the episode cannot be written: {reason or error}")
 
 
 class _Sink:
-    """The file as the MCAP library writes to it. Remembers why a write failed: the library does not say."""
+    """The file as the MCAP library writes to it.
 
-    errors: dict[int, OSError] = {}
+    The library prints what a write raises, and goes on. So a failed write is remembered here, and what comes after it
+    is dropped, though counted: the file keeps its beginning.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._at = self._end = 0  # where the library takes itself to be
+        self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
+        rest = memoryview(data)
         try:
-            self._stream.write(data)
+            while rest and self.error is None:
+                rest = rest[self._stream.write(rest) :]
         except OSError as error:
-            self.errors[id(self._stream)] = error
-            raise
+            self.error = error
+        self._at += len(data)
+        self._end = max(self._end, self._at)
         return len(data)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
+        self._at = (0, self._at, self._end)[whence] + offset
+        if self.error is None:
+            self._stream.seek(self._at)
+        return self._at
 
     def flush(self) -> None:
-        self._stream.flush()
+        if self.error is None:
+            self._stream.flush()
+
+    def check(self) -> None:
+        """Raises what a write failed with."""
+        if self.error is not None:
+            raise self.error
 
 
 def _create(path: Path) -> BinaryIO:
