@@ -116,7 +116,7 @@ class Crowd:
             self._stamps[p] = step / RATE
         keypoints, stamps = self._read.copy(), self._stamps.copy()
         if len(stamps) and rng.uniform() < 0.005:  # nonsense for one tick
-            p = rng.integers(0, len(stamps))
+            p = int(rng.integers(0, len(stamps)))
             if rng.uniform() < 0.5:
                 stamps[p] = tick * TICK + 1.0
             else:
@@ -154,7 +154,9 @@ class Crowd:
 
 def states(names: tuple[str, ...], keypoints: np.ndarray, stamps: np.ndarray) -> tuple[PersonState, ...]:
     """Readings as the estimator hands them on."""
-    return tuple(PersonState(name, k, float(s), NO_HISTORY) for name, k, s in zip(names, keypoints, stamps, strict=True))
+    return tuple(
+        PersonState(name, k, float(s), NO_HISTORY) for name, k, s in zip(names, keypoints, stamps, strict=True)
+    )
 
 
 def _away(keypoints: np.ndarray, spheres: np.ndarray) -> np.ndarray:

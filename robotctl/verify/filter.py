@@ -145,7 +145,11 @@ def replay_case(path: Path, files: Sequence[str] = ()) -> dict[str, Any]:
         raise RobotctlError(f"{path}: no kind of object '{inputs.kind}' in scene {room.task.scene.name}")
     course = repeat(room, inputs)
     found = examine(inputs.seed[1], inputs, course, judge_episode(room, inputs, course))
-    return {**answer(found, inputs.seed[0], room), "cases": [str(path)], "wall_s": round(time.perf_counter() - began, 1)}
+    return {
+        **answer(found, inputs.seed[0], room),
+        "cases": [str(path)],
+        "wall_s": round(time.perf_counter() - began, 1),
+    }
 
 
 def answer(found: Findings, seed: int, room: Room) -> dict[str, Any]:

@@ -7,7 +7,7 @@ the filter and to the world, so that it can be run again; `Course` is what the f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -289,8 +289,3 @@ def _targets(room: Room, scenario: scenarios.Scenario) -> np.ndarray:
 def robot_of(room: Room, inputs: Inputs) -> RobotModel:
     """The true robot of an episode."""
     return room.robot(inputs.held(room))
-
-
-def rows_by_tick(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Smallest of every tick's 12 values, by name: (K,) -> (T,)."""
-    return {name: value.reshape(-1, 12).min(axis=1) for name, value in values.items()}

@@ -59,7 +59,7 @@ def place_slack(room: Room, robot: RobotModel, held: Held | None, skill: str, q:
 def sweep_at(
     room: Room, robot: RobotModel, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, keypoints: np.ndarray
 ) -> Sweep:
-    """What references q, dq, ddq (n, 10) and true keypoints (n, P, J, 3) are, with the drives' errors at their bound."""
+    """The sweep of q, dq, ddq (n, 10) and true keypoints (n, P, J, 3), with the drives' errors at their bound."""
     assumed, n = room.rules.assumptions, len(q)
     trajectory = Trajectory(
         times=np.arange(n) / 240.0,

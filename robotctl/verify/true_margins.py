@@ -9,6 +9,7 @@ Rules on motion are counted while the reference moves, rules on places always. W
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from robotctl.guardrails.guardrail import Guardrail, in_force
 from robotctl.judge.record import ROUNDING
 from robotctl.robot import HAND, forward
 from robotctl.safety.safety_filter import RECOVERY_SPEED
-from robotctl.safety.tube import REACH, levers
+from robotctl.safety.tube import REACH
 from robotctl.state import TICK, Held, Truth
 from robotctl.verify.crowd import RATE, STEPS
 from robotctl.verify.induction import Course, Fault, Inputs, robot_of
@@ -62,7 +63,7 @@ def judge_episode(room: Room, inputs: Inputs, course: Course) -> Margins:
     motion = Motion(inputs, course)
     faults = list(course.faults)
     formula: dict[str, float] = {}
-    allowed = {}  # by guardrail: what its margin may be at each step
+    allowed: dict[str, np.ndarray] = {}  # by guardrail: what its margin may be at each step
     for rule, margin in _by_formula(room, inputs, motion):
         name = rule.header.id
         floor = np.zeros(len(margin))
@@ -201,10 +202,5 @@ def _quaternions(rotation: np.ndarray) -> np.ndarray:
 def joined(parts: list[Truth]) -> Truth:
     """Ticks one after the other, as one."""
     arrays = ("time", "q", "dq", "opening", "object_position", "object_quaternion", "keypoints")
-    both = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
+    both: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
     return Truth(**both, object_names=parts[0].object_names, person_names=parts[0].person_names)
-
-
-def lever_of(room: Room, inputs: Inputs) -> np.ndarray:
-    """Levers (S, 8) of the true robot's spheres [m]."""
-    return levers(robot_of(room, inputs))
