@@ -17,7 +17,7 @@ RATE = STEPS / TICK  # [1/s] of the ground truth
 BEHAVIOURS = ("charge", "ambush", "hidden", "walk", "random", "stand")
 WEIGHTS = np.array([0.35, 0.20, 0.10, 0.20, 0.05, 0.10])
 LATE = (0, 1, 8, 12, 24, 60, 240, 600)  # ages of readings [physics steps], and how often each
-LATE_WEIGHTS = np.array([0.20, 0.15, 0.20, 0.20, 0.13, 0.06, 0.03, 0.03])
+LATE_WEIGHTS = np.array([0.20, 0.17, 0.22, 0.22, 0.11, 0.04, 0.02, 0.02])
 NO_HISTORY = np.zeros((0, len(KEYPOINTS), 3))
 
 _FIGURE = {  # a standing person's keypoints: (forward, left, up) [m]; the other side mirrors them
@@ -52,7 +52,7 @@ class Crowd:
         self.names = tuple(f"person_{i + 1}" for i in range(count))
         self.behaviour = [str(b) for b in rng.choice(BEHAVIOURS, count, p=WEIGHTS)]
         self._late = [int(n) for n in rng.choice(LATE, count, p=LATE_WEIGHTS)]
-        self._seen = rng.choice([0.3, 0.8, 1.0], count)  # share of ticks in which a reading comes
+        self._seen = rng.choice([0.5, 0.9, 1.0], count)  # share of ticks in which a reading comes
         self._starts = rng.integers(0, 14, count)  # tick in which charge and ambush begin
         self._course = rng.normal(size=(count, 3)) * [1.0, 1.0, 0.0]
         self.truth = np.zeros((STEPS * ticks + 1, count, len(KEYPOINTS), 3))  # at physics steps, from time 0 on
@@ -66,8 +66,8 @@ class Crowd:
     def _body(self, person: int, spheres: np.ndarray) -> np.ndarray:
         """Where a person stands at first: keypoints (J, 3)."""
         rng = self._rng
-        near = {"ambush": (0.5, 1.6), "hidden": (0.6, 2.5), "charge": (0.9, 4.0)}.get(
-            self.behaviour[person], (0.6, 3.0)
+        near = {"ambush": (0.7, 2.0), "hidden": (0.8, 4.0), "charge": (1.2, 4.5)}.get(
+            self.behaviour[person], (0.8, 4.0)
         )
         target = spheres[rng.integers(0, len(spheres))]
         angle = rng.uniform(0, 2 * np.pi)

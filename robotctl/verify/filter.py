@@ -23,6 +23,7 @@ from robotctl.errors import RobotctlError
 from robotctl.verify.cases import load_case, save_case
 from robotctl.verify.induction import Course, Fault, Inputs, MakeFilter, draw_episode, repeat
 from robotctl.verify.room import HOUSEHOLD, Room, load_room
+from robotctl.verify.scenarios import Scenario
 from robotctl.verify.true_margins import Margins, judge_episode
 
 SCHEMA = "robotctl/verify-filter.v1"
@@ -89,11 +90,17 @@ def examine(number: int, inputs: Inputs, course: Course, margins: Margins) -> Fi
     return found
 
 
-def sample(room: Room, seed: int, numbers: Iterable[tuple[int, int]], make: MakeFilter = Room.filter) -> Findings:
-    """Runs and examines episodes (number, samples)."""
+def sample(
+    room: Room,
+    seed: int,
+    numbers: Iterable[tuple[int, int]],
+    make: MakeFilter = Room.filter,
+    scenario: Scenario | None = None,
+) -> Findings:
+    """Runs and examines episodes (number, samples) of one scenario, or of all."""
     found = Findings()
     for number, samples in numbers:
-        inputs, course = draw_episode(room, (seed, number), samples, make)
+        inputs, course = draw_episode(room, (seed, number), samples, make, scenario)
         found.add(examine(number, inputs, course, judge_episode(room, inputs, course)))
     return found
 

@@ -20,12 +20,12 @@ from robotctl.safety.safety_filter import LIMIT_SHARE, SafetyFilter
 from robotctl.safety.tube import levers
 from robotctl.safety.verdict import Verdict
 from robotctl.state import TICK, Held, PersonState, RobotState, State
-from robotctl.verify import scenarios
 from robotctl.verify.crowd import Crowd, states
 from robotctl.verify.late_drives import Reference, draw_errors
 from robotctl.verify.proposals import Proposals, as_given
 from robotctl.verify.room import Room, on_motion
-from robotctl.verify.starts import draw_start, place_slack
+from robotctl.verify.scenarios import Scenario, draw_scenario
+from robotctl.verify.starts import draw_start, place_slacks
 
 SKILLS = ("pick", "place", "push", "pull", "cut")
 TAIL = int(np.ceil(np.max(DQ_MAX / (BRAKE * TICK)))) + 2  # ticks in which the last brake ends, the drives' delay too
@@ -98,10 +98,10 @@ MakeFilter = Callable[[Room], SafetyFilter]
 
 
 def draw_episode(
-    room: Room, seed: tuple[int, int], samples: int, make: MakeFilter = Room.filter
+    room: Room, seed: tuple[int, int], samples: int, make: MakeFilter = Room.filter, scenario: Scenario | None = None
 ) -> tuple[Inputs, Course]:
-    """A new episode, made while it runs: people and planner react to the robot."""
-    live = _Live(room, seed, samples)
+    """A new episode, made while it runs: people and planner react to the robot. scenario: None for any."""
+    live = _Live(room, seed, samples, scenario)
     course = _run(room, make(room), live, live.start.q, samples, live.skill)
     return live.inputs(course), course
 
@@ -114,11 +114,11 @@ def repeat(room: Room, inputs: Inputs, make: MakeFilter = Room.filter) -> Course
 class _Live:
     """A world that is being made up."""
 
-    def __init__(self, room: Room, seed: tuple[int, int], samples: int) -> None:
+    def __init__(self, room: Room, seed: tuple[int, int], samples: int, scenario: Scenario | None) -> None:
         rng = np.random.default_rng(seed)
         self._room, self._rng, self._seed, self._samples = room, rng, seed, samples
         assumed = room.rules.assumptions
-        self._scenario = scenarios.draw(rng)
+        self._scenario = draw_scenario(rng) if scenario is None else scenario
         self.skill = str(rng.choice(SKILLS))
         self.start = draw_start(rng, room, self._scenario, self.skill)
         self._ticks = samples + TAIL
@@ -130,7 +130,8 @@ class _Live:
         spheres = self._spheres(self.start.q)
         count = int(rng.choice(len(self._scenario.people), p=self._scenario.people))
         self._crowd = Crowd(rng, count, spheres, assumed, self._ticks)
-        self._planner = Proposals(rng, self._robot, _targets(room, self._scenario))
+        at_people = self._scenario.aims == "people"
+        self._planner = Proposals(rng, self._robot, middles(room, self._scenario.near), at_people)
         self._seen: list[np.ndarray] = [spheres]
         self._read: list[tuple[np.ndarray, np.ndarray]] = []
         self._said: list[tuple[str, np.ndarray]] = []
@@ -257,7 +258,7 @@ def _deceleration(room: Room) -> np.ndarray:
 
 
 def _begins_broken(room: Room, held: Held | None, skill: str, q: np.ndarray) -> bool:
-    return bool(place_slack(room, room.robot(held), held, skill, q[None])[0] < 0)
+    return bool((place_slacks(room, room.robot(held), held, skill, q[None]) < 0).any())
 
 
 def _broken(verdict: Verdict, places: set[str]) -> frozenset[str]:
@@ -279,11 +280,9 @@ def _beliefs(rng: np.random.Generator, held: Held, error: float, ticks: int) -> 
     return [shifted()] * ticks
 
 
-def _targets(room: Room, scenario: scenarios.Scenario) -> np.ndarray:
-    """Middles of furniture and regions, (T, 3)."""
-    scene = room.task.scene
-    boxes = [*scene.boxes(), *(region.box for region in scene.regions)]
-    return np.array([box.center for box in boxes]).reshape(-1, 3)
+def middles(room: Room, near: str) -> np.ndarray:
+    """Middles of the furniture and regions with that label, of all for "", (T, 3)."""
+    return np.array([box.center for box in room.boxes(near)]).reshape(-1, 3)
 
 
 def robot_of(room: Room, inputs: Inputs) -> RobotModel:

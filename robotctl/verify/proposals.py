@@ -7,9 +7,11 @@ import numpy as np
 from robotctl.robot import DQ_MAX, HAND, RobotModel, cross, forward
 from robotctl.state import N_ACTIONS, N_JOINTS
 
-KINDS = ("none", "nan", "shape", "random", "full", "aimed", "stale", "alternating", "steady", "stop")
-WEIGHTS = np.array([0.10, 0.10, 0.08, 0.05, 0.07, 0.22, 0.07, 0.06, 0.22, 0.03])
+KINDS = ("none", "nan", "shape", "random", "full", "aimed", "stale", "alternating", "steady", "creeping", "stop")
+WEIGHTS = np.array([0.09, 0.09, 0.07, 0.04, 0.06, 0.30, 0.06, 0.05, 0.14, 0.08, 0.02])
+CREEP = 1.03  # a creeping planner asks for so much more each tick: it comes to every limit slowly
 ONCE = ("none", "nan", "shape")  # a planner fails for one tick
+AIMED_AT_THINGS = 2.0  # furniture stands still: so much more often a planner has to steer at it
 KEPT = 0.9  # share of ticks in which a planner stays with its kind
 OPENING = 0.0  # the hand stays closed: what it holds stays in it [m]
 
@@ -17,20 +19,23 @@ OPENING = 0.0  # the hand stays closed: what it holds stays in it [m]
 class Proposals:
     """A planner with a mind of its own."""
 
-    def __init__(self, rng: np.random.Generator, robot: RobotModel, targets: np.ndarray) -> None:
-        """targets (T, 3): points that it may steer at when nobody is there [m]."""
+    def __init__(self, rng: np.random.Generator, robot: RobotModel, targets: np.ndarray, at_people: bool) -> None:
+        """targets (T, 3): points that it may steer at [m]; at_people: it rather steers at people."""
         self._rng = rng
         blade = [i for i, part in enumerate(robot.spheres.part) if part == "blade"]
         held = [i for i, part in enumerate(robot.spheres.part) if part in ("held", "blade")]
         self._robot, self._tips = robot, blade or held or [len(robot.spheres) - 1]
-        self._targets = targets
+        self._targets, self._at_people = targets, at_people
+        weights = WEIGHTS * np.where(np.array(KINDS) == "aimed", 1.0 if at_people else AIMED_AT_THINGS, 1.0)
+        self._weights = weights / weights.sum()
         self._kind = self._draw()
         self._said: list[np.ndarray] = []
-        self._size = 10.0 ** rng.uniform(-2.0, 0.0)
+        self._slowest = -2.0 if at_people else -1.0  # near people only slow motions pass
+        self._size = 10.0 ** rng.uniform(self._slowest, 0.0)
         self._wish = self._velocity()
 
     def _draw(self) -> str:
-        return str(self._rng.choice(KINDS, p=WEIGHTS / WEIGHTS.sum()))
+        return str(self._rng.choice(KINDS, p=self._weights))
 
     def _velocity(self) -> np.ndarray:
         """A velocity (10,) that the joints can have; most joints rest in some."""
@@ -43,7 +48,7 @@ class Proposals:
         rng = self._rng
         if rng.uniform() > KEPT or self._kind in ONCE:
             self._kind = self._draw()
-            self._size = 10.0 ** rng.uniform(-2.0, 0.0)
+            self._size = 10.0 ** rng.uniform(self._slowest, 0.0)
             self._wish = self._velocity()
         kind = self._kind
         if kind == "aimed":
@@ -56,6 +61,9 @@ class Proposals:
             velocity = self._said[max(0, len(self._said) - int(rng.integers(3, 10)))][:N_JOINTS]
         elif kind == "alternating":
             self._wish = -self._wish
+            velocity = self._wish
+        elif kind == "creeping":
+            self._wish = CREEP * self._wish
             velocity = self._wish
         elif kind == "stop":
             velocity = np.zeros(N_JOINTS)
@@ -71,7 +79,7 @@ class Proposals:
         tip = self._tips[int(rng.integers(0, len(self._tips)))]
         rotation, origin = forward(q)
         at = origin[HAND] + rotation[HAND] @ self._robot.spheres.offset[tip]
-        points = people.reshape(-1, 3) if people.size else self._targets
+        points = people.reshape(-1, 3) if people.size and self._at_people else self._targets
         if len(points) == 0:
             return self._wish
         points = points - at

@@ -17,7 +17,7 @@ from robotctl.judge.grip import PAD, TIP
 from robotctl.judge.surface import urdf_points
 from robotctl.robot import TCP, RobotModel
 from robotctl.safety.safety_filter import SafetyFilter
-from robotctl.scene import Grasp, Item, ObjectKind
+from robotctl.scene import Box, Grasp, Item, ObjectKind
 from robotctl.skills.grasping import hand_rotation
 from robotctl.state import Held
 from robotctl.task import Task, load_task
@@ -43,6 +43,12 @@ class Room:
         """Names of the kinds that the hand can hold, sharp ones first."""
         kinds = self.task.scene.kinds.values()
         return tuple(k.name for k in sorted(kinds, key=lambda k: "sharp" not in k.labels) if k.grasps)
+
+    def boxes(self, label: str) -> list[Box]:
+        """Boxes of all furniture and regions with that name or label; of all for ""."""
+        scene = self.task.scene
+        out = [box for f in scene.furniture if label in ("", f.name, *f.labels) for box in f.boxes]
+        return out + [region.box for region in scene.regions if label in ("", region.name, *region.labels)]
 
     def judge(self, held: Held | None) -> Judge:
         """A judge over the furniture and what is held; other objects do not move here."""

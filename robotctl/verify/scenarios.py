@@ -29,13 +29,13 @@ SCENARIOS = (
     Scenario("blade", 2.0, ("sharp",), "", (0.0, 0.6, 0.3, 0.1), "people"),
     Scenario("furniture", 2.0, ANY, "table", (0.6, 0.3, 0.1), "furniture", 0.1),
     Scenario("counter", 1.0, ANY, "counter", (0.6, 0.3, 0.1), "furniture", 0.1),
-    Scenario("stove", 1.0, ANY, "stove", (0.7, 0.3), "furniture", 0.1),
+    Scenario("stove", 1.5, ANY, "stove", (0.7, 0.3), "furniture", 0.1),
     Scenario("filled", 1.0, ("fillable",), "", (0.5, 0.4, 0.1), "people", 0.05),
     Scenario("free", 1.0, ANY, "", (1.0,), "furniture"),  # full speed: nobody slows the robot
 )
 
 
-def draw(rng: np.random.Generator) -> Scenario:
+def draw_scenario(rng: np.random.Generator) -> Scenario:
     """One scenario, by its weight."""
     weights = np.array([s.weight for s in SCENARIOS])
     return SCENARIOS[int(rng.choice(len(SCENARIOS), p=weights / weights.sum()))]

@@ -18,6 +18,7 @@ from robotctl.verify.scenarios import Scenario
 
 CANDIDATES, BATCHES = 32, 8
 TIGHT = -0.02  # a place that is too tight is so by at most this [m; 1 for limits without a unit]
+OFF_STOPS = JOINT_ERROR + 0.02  # joints start at least this far from their stops [m, rad]
 REACH = 0.9  # [m] the base stands at most this far from the outline of what is near
 
 
@@ -37,23 +38,22 @@ def draw_start(rng: np.random.Generator, room: Room, scenario: Scenario, skill: 
     tight = rng.uniform() < scenario.too_tight
     snug = rng.uniform() < 0.5
     for _ in range(BATCHES):
-        q = np.clip(_postures(rng, held), Q_MIN + JOINT_ERROR, Q_MAX - JOINT_ERROR)
+        q = np.clip(_postures(rng, held), Q_MIN + OFF_STOPS, Q_MAX - OFF_STOPS)
         q[:, :3] = _bases(rng, room, scenario.near)
-        slack = place_slack(room, robot, held, skill, q)
+        by_rule = place_slacks(room, robot, held, skill, q)
+        slack = by_rule.min(axis=0, initial=np.inf)
         fits = np.flatnonzero((slack < 0) & (slack > TIGHT) if tight else slack >= 0)
         if len(fits):
-            return Start(q[fits[np.argmin(slack[fits])] if snug else fits[0]], held, opening)
+            nearest = by_rule[int(rng.integers(0, len(by_rule))), fits] if len(by_rule) else np.zeros(len(fits))
+            return Start(q[fits[np.argmin(nearest)] if snug else fits[0]], held, opening)
     return Start(room.task.scene.robot_start.copy(), None, 0.04)
 
 
-def place_slack(room: Room, robot: RobotModel, held: Held | None, skill: str, q: np.ndarray) -> np.ndarray:
-    """Smallest margin of the rules on places for a robot that stands at each of q (n, 10): (n,)."""
+def place_slacks(room: Room, robot: RobotModel, held: Held | None, skill: str, q: np.ndarray) -> np.ndarray:
+    """Smallest margin of each of the R rules on places for a robot that stands at each of q (n, 10): (R, n)."""
     still = sweep_at(room, robot, q, np.zeros_like(q), np.zeros_like(q), np.zeros((len(q), 0, 0, 3)))
-    out = np.full(len(q), np.inf)
-    for rule in in_force(room.rules.guardrails, held, skill):
-        if not on_motion(rule):
-            out = np.minimum(out, lowest(as_assumed(rule).margin(still, robot)))
-    return out
+    rules = [rule for rule in in_force(room.rules.guardrails, held, skill) if not on_motion(rule)]
+    return np.array([lowest(as_assumed(rule).margin(still, robot)) for rule in rules]).reshape(-1, len(q))
 
 
 def sweep_at(
@@ -120,9 +120,7 @@ def _postures(rng: np.random.Generator, held: Held | None) -> np.ndarray:
 
 def _bases(rng: np.random.Generator, room: Room, near: str) -> np.ndarray:
     """Base x, y, yaw (n, 3): anywhere on the floor, or around something with that label."""
-    n, scene = CANDIDATES, room.task.scene
-    boxes = [box for f in scene.furniture if near == f.name or near in f.labels for box in f.boxes]
-    boxes += [region.box for region in scene.regions if near == region.name or near in region.labels]
+    n, boxes = CANDIDATES, room.boxes(near)
     out = np.column_stack([rng.uniform(-2.3, 2.3, n), rng.uniform(-2.9, 1.4, n), rng.uniform(-np.pi, np.pi, n)])
     if near and boxes:
         box = boxes[int(rng.integers(0, len(boxes)))]
