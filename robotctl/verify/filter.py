@@ -94,7 +94,7 @@ def sample(
     room: Room,
     seed: int,
     numbers: Iterable[tuple[int, int]],
-    make: MakeFilter = Room.filter,
+    make: MakeFilter | None = None,
     scenario: Scenario | None = None,
 ) -> Findings:
     """Runs and examines episodes (number, samples) of one scenario, or of all."""

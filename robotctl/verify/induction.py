@@ -94,21 +94,23 @@ class World(Protocol):
         ...
 
 
-MakeFilter = Callable[[Room], SafetyFilter]
+MakeFilter = Callable[[Room], SafetyFilter]  # another filter than the room's
 
 
 def draw_episode(
-    room: Room, seed: tuple[int, int], samples: int, make: MakeFilter = Room.filter, scenario: Scenario | None = None
+    room: Room, seed: tuple[int, int], samples: int, make: MakeFilter | None = None, scenario: Scenario | None = None
 ) -> tuple[Inputs, Course]:
     """A new episode, made while it runs: people and planner react to the robot. scenario: None for any."""
     live = _Live(room, seed, samples, scenario)
-    course = _run(room, make(room), live, live.start.q, samples, live.skill)
+    course = _run(room, make(room) if make else room.filter(), live, live.start.q, samples, live.skill)
     return live.inputs(course), course
 
 
-def repeat(room: Room, inputs: Inputs, make: MakeFilter = Room.filter) -> Course:
+def repeat(room: Room, inputs: Inputs, make: MakeFilter | None = None) -> Course:
     """The filter's answers to the same inputs."""
-    return _run(room, make(room), _Recorded(room, inputs), inputs.q, inputs.samples, inputs.skill)
+    return _run(
+        room, make(room) if make else room.filter(), _Recorded(room, inputs), inputs.q, inputs.samples, inputs.skill
+    )
 
 
 class _Live:
