@@ -7,10 +7,11 @@ import numpy as np
 from robotctl.robot import DQ_MAX, HAND, RobotModel, cross, forward
 from robotctl.state import N_ACTIONS, N_JOINTS
 
-KINDS = ("none", "nan", "shape", "random", "full", "aimed", "stale", "alternating", "steady", "creeping", "stop")
-WEIGHTS = np.array([0.09, 0.09, 0.07, 0.04, 0.06, 0.30, 0.06, 0.05, 0.14, 0.08, 0.02])
+FAILING = ("none", "nan", "shape")  # for one tick
+FAILS = 0.08  # share of ticks
+KINDS = ("random", "full", "aimed", "stale", "alternating", "steady", "creeping", "stop")
+WEIGHTS = np.array([0.06, 0.09, 0.35, 0.09, 0.08, 0.20, 0.11, 0.02])
 CREEP = 1.03  # a creeping planner asks for so much more each tick: it comes to every limit slowly
-ONCE = ("none", "nan", "shape")  # a planner fails for one tick
 AIMED_AT_THINGS = 2.0  # furniture stands still: so much more often a planner has to steer at it
 KEPT = 0.9  # share of ticks in which a planner stays with its kind
 OPENING = 0.0  # the hand stays closed: what it holds stays in it [m]
@@ -46,11 +47,11 @@ class Proposals:
     def propose(self, q: np.ndarray, people: np.ndarray) -> tuple[str, np.ndarray]:
         """Kind and values (11,) for a reference q (10,) and true keypoints (P, J, 3); see `as_given`."""
         rng = self._rng
-        if rng.uniform() > KEPT or self._kind in ONCE:
+        if rng.uniform() > KEPT:
             self._kind = self._draw()
             self._size = 10.0 ** rng.uniform(self._slowest, 0.0)
             self._wish = self._velocity()
-        kind = self._kind
+        kind = str(rng.choice(FAILING)) if rng.uniform() < FAILS else self._kind
         if kind == "aimed":
             velocity = self._aim(q, people)
         elif kind == "random":
