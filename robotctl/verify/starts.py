@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robotctl.guardrails.guardrail import Guardrail, in_force
+from robotctl.body import KEYPOINTS
+from robotctl.guardrails.guardrail import Assumptions, Guardrail, in_force
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.robot import HOME, Q_MAX, Q_MIN, RobotModel
 from robotctl.safety.safety_filter import JOINT_ERROR
@@ -16,6 +17,7 @@ from robotctl.trajectory import Sweep, Trajectory
 from robotctl.verify.room import Room, finger_opening, held_in_grasp, on_motion
 from robotctl.verify.scenarios import Scenario
 
+NOBODY = np.zeros((1, 0, len(KEYPOINTS), 3))  # keypoints of no people at one sample
 CANDIDATES, BATCHES = 32, 8
 TIGHT = -0.02  # a place that is too tight is so by at most this [m; 1 for limits without a unit]
 OFF_STOPS = JOINT_ERROR + 0.02  # joints start at least this far from their stops [m, rad]
@@ -51,16 +53,18 @@ def draw_start(rng: np.random.Generator, room: Room, scenario: Scenario, skill: 
 
 def place_slacks(room: Room, robot: RobotModel, held: Held | None, skill: str, q: np.ndarray) -> np.ndarray:
     """Smallest margin of each of the R rules on places for a robot that stands at each of q (n, 10): (R, n)."""
-    still = sweep_at(room, robot, q, np.zeros_like(q), np.zeros_like(q), np.zeros((len(q), 0, 0, 3)))
+    still = sweep_at(
+        robot, room.rules.assumptions, q, np.zeros_like(q), np.zeros_like(q), NOBODY.repeat(len(q), axis=0)
+    )
     rules = [rule for rule in in_force(room.rules.guardrails, held, skill) if not on_motion(rule)]
     return np.array([lowest(as_assumed(rule).margin(still, robot)) for rule in rules]).reshape(-1, len(q))
 
 
 def sweep_at(
-    room: Room, robot: RobotModel, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, keypoints: np.ndarray
+    robot: RobotModel, assumed: Assumptions, q: np.ndarray, dq: np.ndarray, ddq: np.ndarray, keypoints: np.ndarray
 ) -> Sweep:
     """The sweep of q, dq, ddq (n, 10) and true keypoints (n, P, J, 3), with the drives' errors at their bound."""
-    assumed, n = room.rules.assumptions, len(q)
+    n = len(q)
     trajectory = Trajectory(
         times=np.arange(n) / 240.0,
         states=np.concatenate([q, dq], axis=1),
@@ -71,8 +75,6 @@ def sweep_at(
         speed_bound=np.full(n, assumed.tracking_speed_error),
         acceleration=ddq,
     )
-    if keypoints.shape[1] == 0:
-        trajectory = replace(trajectory, keypoints=np.zeros((n, 0, 20, 3)), keypoint_bound=np.zeros((n, 0, 20)))
     return replace(robot.sweep(trajectory), rotation_bound=2.0 * assumed.tracking_error / HAND_EXTENT)
 
 

@@ -111,7 +111,7 @@ def _by_formula(room: Room, inputs: Inputs, motion: Motion) -> list[tuple[Guardr
     for first in range(0, len(steps), BLOCK):
         rows = steps[first : first + BLOCK]
         people = inputs.keypoints[rows + 1]
-        sweep = sweep_at(room, robot, motion.q[rows], motion.dq[rows], motion.ddq[rows], people)
+        sweep = sweep_at(robot, room.rules.assumptions, motion.q[rows], motion.dq[rows], motion.ddq[rows], people)
         moving = motion.moving[rows]
         for rule, margin in out:
             if not on_motion(rule):
