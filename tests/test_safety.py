@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from robotctl.body import KEYPOINTS
+from robotctl.body import KEYPOINT_PART, KEYPOINTS
 from robotctl.guardrails.blade_speed import BladeSpeed
 from robotctl.guardrails.clearance import Boxes, Clearance
 from robotctl.guardrails.guardrail import Assumptions, Guardrail, Header, Scope, distance_to_people
@@ -30,7 +30,9 @@ from robotctl.safety.safety_filter import SafetyFilter
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.state import TICK, Held, PersonState, RobotState, State
 from robotctl.task import load_task
-from robotctl.trajectory import Trajectory
+from robotctl.verify.crowd import Crowd, states
+from robotctl.verify.room import on_motion
+from robotctl.verify.starts import sweep_at
 
 ASSUMED = Assumptions(
     human_speed={"torso": 1.6, "arm": 2.0, "hand": 2.0, "leg": 3.0},
@@ -300,48 +302,10 @@ def test_distances_to_people_equal_the_guardrails_own():
             assert np.isnan(fast).all()
 
 
-# ---- the invariant -----------------------------------------------------------------------------------------------
+# ---- worlds at the edge of the assumptions -----------------------------------------------------------------------
+# The induction itself, with anything proposed and people doing their worst: tests/test_verify_filter.py.
 
-PARTS_SPEED = ASSUMED.keypoint_speed()[tube.KEYPOINT_PART]
 STEPS = 12
-
-
-class World:
-    """The worst that the assumptions allow: delayed drives, errors to the bound, people that charge."""
-
-    def __init__(self, rng: np.random.Generator, assumed: Assumptions = ASSUMED, people: int = 1) -> None:
-        self.rng, self.assumed = rng, assumed
-        self.speed = assumed.keypoint_speed()[tube.KEYPOINT_PART]
-        self.delay = int(rng.integers(0, int(assumed.actuation_latency * 240) + 1))  # physics steps
-        angle = rng.uniform(0, 2 * np.pi, people)
-        away = rng.uniform(0.6, 2.2, people)
-        middle = np.stack([0.3 + away * np.cos(angle), 0.65 + away * np.sin(angle), np.full(people, 0.9)], axis=1)
-        self.keypoints = middle[:, None] + rng.normal(size=(people, len(KEYPOINTS), 3)) * [0.15, 0.15, 0.4]
-        self.charge = rng.uniform(0, 1, people) < 0.6
-        self.readings = [self._read(p, 0.0) for p in range(people)]
-        self.truth: list[np.ndarray] = []
-
-    def _read(self, person: int, time: float) -> PersonState:
-        error = self.rng.normal(size=(len(KEYPOINTS), 3))
-        error *= self.assumed.human_error / np.linalg.norm(error, axis=1, keepdims=True)
-        return PersonState(f"p{person}", self.keypoints[person] + error, time, np.zeros((0, len(KEYPOINTS), 3)))
-
-    def step(self, tick: int, q: np.ndarray) -> None:
-        """People move for one tick, towards the robot or anywhere; what is read now is delivered next."""
-        center = RobotModel().sphere_motion(q[None], np.zeros((1, 10)))[0][0]
-        for person, keypoints in enumerate(self.keypoints):
-            if self.rng.uniform() < 0.8:
-                self.readings[person] = self._read(person, tick * TICK)
-            if self.rng.uniform() < 0.1:
-                self.charge[person] = not self.charge[person]
-            nearest = np.argmin(np.linalg.norm(keypoints[:, None] - center, axis=2), axis=1)
-            aim = center[nearest] - keypoints if self.charge[person] else self.rng.normal(size=keypoints.shape)
-            self._aim = getattr(self, "_aim", {})
-            self._aim[person] = aim / np.maximum(np.linalg.norm(aim, axis=1, keepdims=True), 1e-9)
-        for _ in range(STEPS):
-            for person in range(len(self.keypoints)):
-                self.keypoints[person] += self._aim[person] * self.speed[:, None] / 240.0
-            self.truth.append(self.keypoints.copy())
 
 
 def worst_margins(
@@ -357,24 +321,13 @@ def worst_margins(
 
     Rules on motion are counted where the reference moves: at rest they hold by definition.
     """
-    n = len(q)
-    trajectory = Trajectory(
-        times=np.arange(n) / 240.0,
-        states=np.concatenate([q, dq], axis=1),
-        actions=np.zeros((n - 1, 11)),
-        keypoints=keypoints,
-        keypoint_bound=np.zeros(keypoints.shape[:3]),
-        position_bound=np.full(n, assumed.tracking_error),
-        speed_bound=np.full(n, assumed.tracking_speed_error),
-        acceleration=np.zeros((n, 10)),
-    )
-    sweep = replace(robot.sweep(trajectory), rotation_bound=2 * assumed.tracking_error / tube.HAND_EXTENT)
+    sweep = sweep_at(robot, assumed, q, dq, np.zeros_like(q), keypoints)
     moving = np.any(dq != 0, axis=1)
     out = {}
     for rule in rules:
         if rule.header.scope.applies(held, "pick"):
             margin = rule.margin(sweep, robot)
-            if isinstance(rule, Separation | BladeSpeed | Speed):
+            if on_motion(rule):
                 margin = margin[moving]
             out[rule.header.id] = float(np.min(margin, initial=np.inf))
     return out
@@ -388,76 +341,6 @@ HELD = {
     "cup": Held("cup_1", "cup", frozenset({"fillable"}), UPSIDE_DOWN),
 }
 KINDS["cup"] = SimpleNamespace(spheres=np.array([[0, 0, 0.03, 0.045], [0, 0, 0.07, 0.045]]), blade=np.zeros(2, bool))
-
-
-def proposals(rng: np.random.Generator, q: np.ndarray, dq: np.ndarray, target: np.ndarray):
-    """What a planner of any quality may propose."""
-    kind = rng.integers(0, 20)
-    if kind == 0:
-        return [None, np.full(11, np.nan), np.full(11, np.inf), np.zeros(3)][rng.integers(0, 4)]
-    if kind < 4:
-        return rng.normal(size=11) * 3
-    if kind < 6:
-        return np.append(np.zeros(10), 0.08)
-    return np.append(np.clip(target, -DQ_MAX, DQ_MAX), 0.04)
-
-
-def run_episode(
-    rules: tuple[Guardrail, ...], rng: np.random.Generator, ticks: int = 14, checked: tuple[Guardrail, ...] = GUARDRAILS
-) -> tuple[dict[str, float], float]:
-    """Smallest true margin of each of `checked`, and the share of time the robot moved, under a filter with `rules`."""
-    held = list(HELD.values())[rng.integers(0, 3)]
-    robot = RobotModel()
-    if held is not None:
-        kind = KINDS[held.kind]
-        robot = robot.holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
-    while True:
-        q = start() + rng.normal(size=10) * [0.4, 0.4, 2.0, 0.6, 0.3, 0.5, 0.3, 0.1, 0.1, 0.6]
-        free = worst_margins(
-            checked, robot, held, q[None], np.zeros((1, 10)), np.zeros((1, 0, len(KEYPOINTS), 3)), ASSUMED
-        )
-        if min(free.values()) > 0.01:
-            break
-    world = World(rng, people=int(rng.integers(0, 3)))
-    guard = SafetyFilter(SimpleNamespace(guardrails=rules, assumptions=ASSUMED), KINDS)
-    dq = np.zeros(10)
-    target = rng.normal(size=10) * DQ_MAX * 0.5
-    references, speeds = [np.tile(q, (world.delay, 1))], [np.zeros((world.delay, 10))]
-    for tick in range(ticks):
-        if rng.uniform() < 0.15:
-            target = rng.normal(size=10) * DQ_MAX * rng.choice([0.2, 0.6, 2.0])
-        state = moving_state(q, dq, tick * TICK, world.readings, held)
-        verdict = guard.certify(state, proposals(rng, q, dq, target), "pick")
-        assert np.isfinite(verdict.action).all()
-        assert "unverified" not in verdict.reason
-        s = (np.arange(STEPS) + 1)[:, None] * TICK / STEPS
-        slope = (verdict.action[:10] - dq) / TICK
-        references.append(q + s * dq + 0.5 * s * s * slope)
-        speeds.append(dq + s * slope)
-        world.step(tick, q)
-        q, dq = advance(q, dq, verdict.action)
-    n = ticks * STEPS
-    speeds = np.concatenate(speeds)
-    margins = worst_margins(
-        checked, robot, held, np.concatenate(references)[:n], speeds[:n], np.array(world.truth), ASSUMED
-    )
-    return margins, float(np.mean(np.any(speeds != 0, axis=1)))
-
-
-def test_no_planner_and_no_person_makes_a_moving_robot_break_a_guardrail():
-    """Closed-loop inductive steps: at every physics step of every episode every guardrail holds."""
-    rng = np.random.default_rng(4)
-    smallest: dict[str, float] = {}
-    moving = []
-    for _ in range(170):  # 14 ticks each: 2,380 steps of the induction
-        margins, share = run_episode(GUARDRAILS, rng)
-        moving.append(share)
-        for name, margin in margins.items():
-            smallest[name] = min(margin, smallest.get(name, np.inf))
-    assert set(smallest) == {g.header.id for g in GUARDRAILS}
-    for name, margin in smallest.items():
-        assert margin >= -1e-9, name
-    assert np.mean(moving) > 0.3  # a frozen robot would prove nothing
 
 
 # ---- each guardrail and each term is needed ----------------------------------------------------------------------
@@ -502,7 +385,7 @@ def drive(
     truth = [np.empty((count, len(KEYPOINTS), 3))] * 0
     now = np.zeros((count, len(KEYPOINTS), 3)) if person is None else person[None].copy()
     past = [now] * (late + 1)  # what was true at each physics step, oldest first
-    speed = true.keypoint_speed()[tube.KEYPOINT_PART][:, None]
+    speed = true.keypoint_speed()[KEYPOINT_PART][:, None]
     for tick in range(ticks):
         time = tick * TICK
         readings = ()
@@ -742,13 +625,14 @@ def test_same_input_same_answer():
     def run() -> list[bytes]:
         rng = np.random.default_rng(9)
         guard = SafetyFilter(RULES, KINDS)
-        world = World(rng, people=2)
         q, dq, out = start(), np.zeros(10), []
+        spheres = RobotModel().sphere_motion(q[None], np.zeros((1, 10)))[0][0]
+        crowd = Crowd(rng, 2, spheres, ASSUMED, 10)
         for tick in range(10):
-            state = moving_state(q, dq, tick * TICK, world.readings)
-            verdict = guard.certify(state, rng.normal(size=11) * 0.2, "pick")
+            people = states(crowd.names, *crowd.readings(tick, spheres))
+            verdict = guard.certify(moving_state(q, dq, tick * TICK, people), rng.normal(size=11) * 0.2, "pick")
             out.append(verdict.action.tobytes())
-            world.step(tick, q)
+            crowd.step(tick, spheres, bool(dq.any()))
             q, dq = advance(q, dq, verdict.action)
         return out
 

@@ -346,6 +346,50 @@ def planner_table(answer: dict[str, Any]) -> Iterator[Any]:
     yield f"[dim]answers:[/] {safe(answer['out'])}"
 
 
+@app.command("filter")
+def filter_(
+    cycles: Annotated[int, typer.Option(help="Control cycles, a quarter of each kind.", min=4)] = 4000,
+    seed: Annotated[int, typer.Option(help="Same seed, same cycles.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Times the safety filter alone: a knife in the hand, two people, the kitchen, slow and fast, far and near.
+
+    Times are wall times, and processor times beside them: on a machine that does other things the latter say more.
+    """
+    from robotctl.bench.filter import measure
+    from robotctl.cli.output import console, noted_if_slow, print_json
+
+    with noted_if_slow("measuring"):
+        answer = measure(cycles, seed)
+    if as_json:
+        print_json(answer)
+    else:
+        console().print(filter_table(answer))
+
+
+def filter_table(answer: dict[str, Any]) -> Any:
+    """All cycles and each quarter of them, one row each."""
+    from rich.table import Table
+
+    from robotctl.cli.report import number
+
+    grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    grid.add_column("motion, people", no_wrap=True)
+    for title in ("n", "ms p50", "p99", "max", "cpu ms p50", "p99", "rows", "accepted", "scaled", "braked", "moving"):
+        grid.add_column(title, justify="right")
+    for name, row in (("all", answer), *answer["by_quarter"].items()):
+        shares = (row[f"{what}_share"] for what in ("accepted", "scaled", "braked", "moving"))
+        times = (row[key] for key in ("ms_p50", "ms_p99", "ms_max", "cpu_ms_p50", "cpu_ms_p99"))
+        grid.add_row(
+            f"[bold]{name}[/]",
+            str(row["cycles"]),
+            *(number(ms, 2) for ms in times),
+            f"{row['rows_median']}",
+            *(f"{100 * share:.0f} %" for share in shares),
+        )
+    return grid
+
+
 def part_of(shard: str | None) -> slice:
     """Every n-th trial from the i-th on, from `i/n`."""
     from robotctl.errors import UsageError
