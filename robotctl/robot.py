@@ -8,6 +8,7 @@ first link), 1..7 the arm's links, 8 the hand (with the fingers). Arm geometry a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,15 @@ class RobotModel:
     spheres: Spheres = field(default_factory=lambda: ROBOT_SPHERES)
     held: Held | None = None
 
+    @cached_property
+    def _spread(self) -> np.ndarray:
+        """Sphere offsets as a linear map from the frames' rotations, (9 * 9, S * 3)."""
+        frame, offset = self.spheres.frame, self.spheres.offset
+        out = np.zeros((N_FRAMES, 3, 3, len(frame), 3))  # frame, row and column of its rotation; sphere, coordinate
+        for i in range(3):
+            out[frame, i, :, np.arange(len(frame)), i] = offset
+        return out.reshape(N_FRAMES * 9, -1)
+
     def holding(self, held: Held | None, local: np.ndarray, radius: np.ndarray, blade: np.ndarray) -> RobotModel:
         """The robot with `held` in its hand, covered by spheres given in the object's frame.
 
@@ -145,8 +155,9 @@ class RobotModel:
         rotation, origin = forward(q)
         v0, omega = frame_twists(rotation, origin, dq)
         frame = self.spheres.frame
-        offset = xp.asarray(self.spheres.offset)
-        center = origin[:, frame] + (rotation[:, frame] @ offset[:, :, None])[..., 0]
+        n = q.shape[0]
+        # Every centre is linear in the nine rotations: one product for all of them, instead of one per sphere.
+        center = origin[:, frame] + (rotation.reshape(n, -1) @ xp.asarray(self._spread)).reshape(n, -1, 3)
         velocity = v0[:, frame] + cross(omega[:, frame], center)
         return center, velocity, norm(omega, _epsilon(xp))[:, frame], rotation[:, HAND]
 
@@ -250,7 +261,11 @@ def cross(a: Array, b: Array) -> Array:
     x = a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1]
     y = a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2]
     z = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    return xp.stack([x, y, z], axis=-1)
+    if xp is not np:
+        return xp.stack([x, y, z], axis=-1)
+    out = np.empty((*x.shape, 3))
+    out[..., 0], out[..., 1], out[..., 2] = x, y, z
+    return out
 
 
 def frame_twists(rotation: Array, origin: Array, dq: Array) -> tuple[Array, Array]:
@@ -264,7 +279,7 @@ def frame_twists(rotation: Array, origin: Array, dq: Array) -> tuple[Array, Arra
     omega = xp.cumsum(axis, axis=-2)
     v0 = xp.cumsum(cross(origin[..., :HAND, :], axis), axis=-2)
     zero = xp.zeros_like(dq[..., 0])
-    v0 = v0 + xp.stack([dq[..., 0], dq[..., 1], zero], axis=-1)[..., None, :]
+    v0 = v0 + xp.concatenate([dq[..., :2], zero[..., None]], axis=-1)[..., None, :]
     hand = slice(HAND - 1, HAND)  # the hand is fixed to link 7
     return xp.concatenate([v0, v0[..., hand, :]], axis=-2), xp.concatenate([omega, omega[..., hand, :]], axis=-2)
 

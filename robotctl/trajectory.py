@@ -57,6 +57,7 @@ class Sweep:
     rotation_bound: Array | float = 0.0  # (H+1, 1) angle the hand's true rotation may be off [rad]
     human_distance: Array | None = None  # (H+1, S) surface distance to the nearest capsule, where already known [m]
     force: float = 0.0  # that the robot feels itself press with now [N]
+    strain: np.ndarray = field(default_factory=lambda: np.zeros(10))  # (10,) reference minus measured joints [m, rad]
     thing_names: tuple[str, ...] = ()  # of the B spheres that cover things which stand around
     thing_center: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))  # (B, 3) [m]
     thing_radius: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (B,) [m], error of their poses included

@@ -104,12 +104,16 @@ def test_hot_changes_sign_where_the_speed_equals_what_is_allowed(speed):
     assert rule.margin(sweep(RobotModel(), speed), RobotModel()).shape == (1, 0)
 
 
-def test_contact_force_stops_what_is_faster_than_creeping():
+def test_contact_force_stops_what_does_not_slowly_give_way():
+    """The reference is ahead of the joints along x: driving on presses harder, driving back gives way."""
     rule, robot = ContactForce(header("force"), 65.0, 25.0), RobotModel()
+    strain = 0.01 * np.eye(10)[0]
     for force, speed, safe in (
-        (24.0, 0.5, True), (26.0, 0.5, False), (26.0, 0.9 * CREEP, True), (1e3, 0.0, True), (np.nan, 0.0, False),
+        (24.0, 0.5, True), (26.0, 0.5, False), (26.0, 0.9 * CREEP, False), (26.0, -0.9 * CREEP, True),
+        (26.0, -1.1 * CREEP, False), (1e3, 0.0, True), (np.nan, 0.0, False),
     ):  # fmt: skip
-        assert np.all(rule.margin(replace(sweep(robot, speed), force=force), robot) >= 0) == safe, (force, speed)
+        pressed = replace(sweep(robot, speed), force=force, strain=strain)
+        assert np.all(rule.margin(pressed, robot) >= 0) == safe, (force, speed)
     assert rule.margin(replace(sweep(robot, 0.5), force=20.0), robot).min() == pytest.approx(5.0)
 
 
@@ -260,12 +264,15 @@ def test_scope_by_skill_counts_for_the_fingers():
 def test_a_felt_force_brakes_the_robot_which_may_creep_away():
     rule = ContactForce(header("force"), 65.0, 25.0)
     fast, slow = np.append([0.1, *np.zeros(9)], 0.04), np.append([0.02, *np.zeros(9)], 0.04)
+    pressing = at_rest(force=40.0)
+    pressing = replace(pressing, robot=replace(pressing.robot, q=HOME - 0.01 * np.eye(10)[0]))
     assert guard(rule).certify(at_rest(force=0.0), fast, "none").scale == 1.0
-    stopped = guard(rule).certify(at_rest(force=40.0), fast, "none")
-    assert stopped.reason == "force"
-    assert np.abs(stopped.action[:10]).max() <= CREEP
-    assert guard(rule).certify(at_rest(force=40.0), slow, "none").scale == 1.0
-    assert guard().certify(at_rest(force=40.0), fast, "none").scale == 1.0, "removed"
+    for onward in (fast, slow):
+        stopped = guard(rule).certify(pressing, onward, "none")
+        assert stopped.reason == "force"
+        assert stopped.stopped
+    assert guard(rule).certify(pressing, -slow, "none").scale == 1.0
+    assert guard().certify(pressing, fast, "none").scale == 1.0, "removed"
 
 
 def test_the_palm_stays_off_what_is_to_be_left_alone():

@@ -6,6 +6,8 @@ Data goes to stdout, remarks to stderr. Heavy imports happen inside the commands
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -202,6 +204,38 @@ def guardrails_check(
     rules = _guardrails(files if declared else [*files, "household"], scene)
     remarks = [] if declared else ["no assumptions declared: checked together with those of household"]
     _checked(remarks, f"ok: {len(rules.guardrails)} guardrails, sha256 {rules.sha256[:16]}", as_json)
+
+
+@guardrails_app.command("prove")
+def guardrails_prove(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Guardrail files by name or path.", show_default="household")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Takes every guardrail, and every term of the filter's margin, away once: is it missed?
+
+    Each must bind in some plot (the filter stops because of it, and the judge sees nothing wrong), be violated when it
+    alone is removed, and hold again when it is restored. Takes a minute or two. Exit code 4 if one survives.
+    """
+    from robotctl.cli.output import console, print_json, stdout_for_answers
+    from robotctl.cli.report import proof_table
+    from robotctl.cli.view import progress_bar
+    from robotctl.verify.proof import answer, count, prove
+
+    names = tuple(files or ("household",))
+    with stdout_for_answers():
+        total = count(names)
+        with progress_bar(total, "proofs") if sys.stderr.isatty() else nullcontext() as bar:
+            proofs = prove(names, None if bar is None else lambda p: bar.advance(p.proved, not (p.proved or p.note)))
+    found = answer(proofs, names)
+    if as_json:
+        print_json(found)
+    else:
+        terminal = console()
+        for part in proof_table(found):
+            terminal.print(part)
+    raise typer.Exit(4 if found["survivors"] else 0)
 
 
 @guardrails_app.command("schema")

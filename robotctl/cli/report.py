@@ -35,6 +35,8 @@ def plural(count: int, thing: str) -> str:
 def run_lines(answer: dict[str, Any]) -> Iterator[str]:
     """How one episode went."""
     color, word = OUTCOME.get(answer["exit_code"], ("red", f"exit code {answer['exit_code']}"))
+    if answer.get("ended") == "stopped":
+        word = "stopped"
     reason = answer.get("reason")
     why = f" ({safe(reason)})" if reason else ""
     yield f"[bold]{safe(answer['task'])}[/] seed {answer['seed']}: [bold {color}]{word}[/]{why}"
@@ -118,3 +120,30 @@ def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
     if summary["failed"]:
         yield f"  [red]{plural(summary['failed'], 'episode')} could not be run[/]"
     yield f"  time        {number(summary['real_time_factor'], 1)} times real time"
+
+
+def proof_table(answer: dict[str, Any]) -> Iterator[Any]:
+    """The proofs of `guardrails prove`, one row each."""
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for title in ("", "guardrail or term"):
+        grid.add_column(title, no_wrap=True)
+    for title in ("binds", "violations with it", "without it", "worst without it"):
+        grid.add_column(title, justify="right")
+    for proof in answer["proofs"]:
+        word = "[green]proved[/]" if proof["proved"] else "[dim]silent[/]" if proof["note"] else "[red]survives[/]"
+        if proof["note"]:
+            grid.add_row(word, safe(proof["name"]), safe(proof["note"]))
+            continue
+        grid.add_row(
+            word,
+            safe(proof["name"]),
+            "yes" if proof["binds"] else "no",
+            str(proof["violations_with"]),
+            str(proof["violations_without"]),
+            number(proof["worst_without"], 3, proof["unit"]),
+        )
+    yield grid
+    survivors = ", ".join(map(safe, answer["survivors"]))
+    yield f"{answer['proved']} proved" + (f", [red]survivors: {survivors}[/]" if survivors else ", no survivor")

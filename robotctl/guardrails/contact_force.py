@@ -8,15 +8,18 @@ from dataclasses import dataclass
 
 from robotctl.geometry import namespace
 from robotctl.guardrails.guardrail import Array, Header
-from robotctl.robot import RobotModel
+from robotctl.robot import DQ_MAX, RobotModel
 from robotctl.trajectory import Sweep
 
-CREEP = 0.05  # [m/s] slower than this the robot may still move, or it could never get away
+CREEP = 0.05  # [m/s] no faster than this the robot may get away from what it presses on
 
 
 @dataclass(frozen=True)
 class ContactForce:
-    """`brake_at` minus the force felt now, wherever a point moves faster than CREEP, (H+1, S) [N]; else at least 0."""
+    """`brake_at` minus the force felt now, (H+1, S) [N]; at least 0 where the robot stands or slowly gives way.
+
+    It gives way where its reference goes back to where the joints are held: what presses is the difference of both.
+    """
 
     header: Header
     limit: float  # [N] the judge's: no more than this
@@ -26,5 +29,6 @@ class ContactForce:
     def margin(self, sweep: Sweep, robot: RobotModel) -> Array:
         xp = namespace(sweep.center)
         slack = self.brake_at - sweep.force + 0.0 * sweep.speed
-        slow = sweep.speed - sweep.trajectory.speed_bound[:, None] <= CREEP
-        return xp.where(slow & ~xp.isnan(slack), xp.maximum(slack, 0.0), slack)
+        onward = (sweep.trajectory.dq / DQ_MAX) @ xp.asarray(sweep.strain / DQ_MAX)
+        giving = (sweep.speed - sweep.trajectory.speed_bound[:, None] <= CREEP) & (onward <= 0.0)[:, None]
+        return xp.where(giving & ~xp.isnan(slack), xp.maximum(slack, 0.0), slack)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,8 +87,13 @@ def in_force(guardrails: Sequence[Guardrail], held: Held | None, skill: str) -> 
 
 
 def parts(robot: RobotModel, *names: str) -> np.ndarray:
-    """Indices of the robot's spheres that belong to the named parts."""
-    return np.array([i for i, part in enumerate(robot.spheres.part) if part in names], dtype=int)
+    """Indices of the robot's spheres that belong to the named parts. Not to be written to."""
+    return _indices(robot.spheres.part, names)
+
+
+@lru_cache(maxsize=256)
+def _indices(part: tuple[str, ...], names: tuple[str, ...]) -> np.ndarray:
+    return np.array([i for i, name in enumerate(part) if name in names], dtype=int)
 
 
 def distance_to_people(sweep: Sweep, spheres: np.ndarray) -> Array:

@@ -129,7 +129,7 @@ class SafetyFilter:
         step = self._acceleration_limit * TICK
         limited = np.clip(wanted, reference.dq_ref - step, reference.dq_ref + step)
         limited = np.clip(limited, -self._speed_limit, self._speed_limit)
-        clipped = not np.allclose(limited, wanted, rtol=0.0, atol=1e-6)
+        clipped = bool(np.abs(limited - wanted).max() > 1e-6)
         if len(fresh) == 0 and not limited.any():
             self._store(state, fresh, np.zeros(N_JOINTS))
             return self._verdict(np.zeros(N_JOINTS), bool(refused), refused, {}, "", 1.0, False)

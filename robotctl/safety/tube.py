@@ -237,6 +237,7 @@ def worst_case(
         rotation_bound=turn + 2.0 * assumptions.tracking_error / HAND_EXTENT,
         human_distance=distance,
         force=state.force,
+        strain=state.q_ref - state.q,
     )
     return Tube(sweep, motion, turn, tuple(slice(int(i), int(j)) for i, j in zip(starts, ends, strict=True)))
 
