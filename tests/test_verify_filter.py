@@ -16,14 +16,15 @@ from robotctl.robot import BRAKE, DQ_MAX, RobotModel
 from robotctl.safety.brake import brake_velocities
 from robotctl.safety.safety_filter import SafetyFilter
 from robotctl.safety.tube import levers
-from robotctl.state import TICK
+from robotctl.state import TICK, RobotState, State
 from robotctl.verify.cases import load_case, save_case
 from robotctl.verify.crowd import RATE
 from robotctl.verify.filter import Findings, episodes, replay_case, sample, verify_filter
 from robotctl.verify.induction import TAIL, Course, Fault, Inputs, draw_episode, repeat
 from robotctl.verify.late_drives import point_speed
-from robotctl.verify.room import Room, load_room
+from robotctl.verify.room import Room, held_in_grasp, load_room
 from robotctl.verify.scenarios import SCENARIOS
+from robotctl.verify.starts import sweep_at
 from robotctl.verify.true_margins import Motion, joined, judge_episode, truths
 
 SEED = 1000
@@ -84,7 +85,7 @@ def faults(
     raise AssertionError(f"{most} episodes and nothing was wrong with {what}")
 
 
-FIRST = {"stove-keep-out": 40}  # episodes before these show nothing and take time
+FIRST = {"stove-keep-out": 54}  # episodes before these show nothing and take time
 BINDING = {
     "human-separation": "people",
     "blade-near-human": "blade",
@@ -349,3 +350,41 @@ def test_unknown_guardrails_are_a_usage_error():
     result = CliRunner().invoke(app, ["verify", "filter", "--samples", "20", "--guardrails", "houshold"])
     assert result.exit_code == 2
     assert "household" in result.stderr
+
+
+# ---- a known gap -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.xfail(strict=True, reason="the tube leaves object_error out of the speed of what is held")
+def test_a_held_thing_off_by_object_error_keeps_the_speed_limit(room):
+    """A plate swung round as fast as the filter lets it be, and the plate lies 4 mm farther out than believed."""
+    kind = room.task.scene.kinds["plate"]
+    held = held_in_grasp(kind, kind.grasps[0])
+    speed = next(rule for rule in room.rules.guardrails if rule.header.id == "speed")
+    posture = np.array([-1.0, -2.6, 0.0, 0.0, 1.2, 0.0, -0.8, 0.0, 2.0, 0.8])
+
+    def swing(rate: float) -> np.ndarray | None:
+        """Where the robot is when it turns at `rate`; None if the filter does not let it."""
+        guard, q, dq = room.filter(), posture, np.zeros(10)
+        for tick in range(8):
+            state = State(tick * TICK, RobotState(q, dq, q, dq, 0.0, held), (), ())
+            verdict = guard.certify(state, np.array([0, 0, rate, *np.zeros(8)]), "place")
+            if verdict.scale < 1:
+                return None
+            q, dq = q + 0.5 * TICK * (dq + verdict.action[:10]), verdict.action[:10]
+        return q
+
+    low, high = 0.5, 1.45
+    for _ in range(20):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if swing(middle) is not None else (low, middle)
+    q, dq = swing(low), np.array([0, 0, low, *np.zeros(7)])
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        way = rng.normal(size=3)
+        pose = held.T_hand_object.copy()
+        pose[:3, 3] += room.rules.assumptions.object_error * way / np.linalg.norm(way)
+        robot = room.robot(replace(held, T_hand_object=pose))
+        assumed, nobody = room.rules.assumptions, np.zeros((1, 0, 20, 3))
+        sweep = sweep_at(robot, assumed, q[None], dq[None], np.zeros((1, 10)), nobody)
+        assert speed.margin(sweep, robot).min() >= 0
