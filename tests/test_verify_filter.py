@@ -152,6 +152,15 @@ def test_a_coasting_robot_breaks_guardrails(room):
         assert faults(room, maimed(cls=Coasting), scenario, rule).total.failures > 0
 
 
+def test_a_recovery_that_gets_worse_is_noticed(room, monkeypatch):
+    """A filter that lets every motion through which is too near to furniture calls it a recovery; it is none."""
+    monkeypatch.setattr(
+        "robotctl.safety.safety_filter._recovers", lambda guardrail, *_: guardrail.header.id == "furniture-clearance"
+    )
+    found = faults(room, maimed(), "furniture", "furniture-clearance")
+    assert found.recovering > 0
+
+
 def test_the_judge_sees_what_the_formulas_see(room):
     """Without the blade's rule the judge finds violations by itself, in the same episode."""
     found = Findings()
