@@ -16,14 +16,15 @@ from robotctl.robot import BRAKE, DQ_MAX, RobotModel
 from robotctl.safety.brake import brake_velocities
 from robotctl.safety.safety_filter import SafetyFilter
 from robotctl.safety.tube import levers
-from robotctl.state import TICK
+from robotctl.state import TICK, RobotState, State
 from robotctl.verify.cases import load_case, save_case
 from robotctl.verify.crowd import RATE
 from robotctl.verify.filter import Findings, episodes, replay_case, sample, verify_filter
 from robotctl.verify.induction import TAIL, Course, Fault, Inputs, draw_episode, repeat
 from robotctl.verify.late_drives import point_speed
-from robotctl.verify.room import Room, load_room
+from robotctl.verify.room import Room, held_in_grasp, load_room
 from robotctl.verify.scenarios import SCENARIOS
+from robotctl.verify.starts import sweep_at
 from robotctl.verify.true_margins import Motion, joined, judge_episode, truths
 
 SEED = 1000
@@ -38,7 +39,7 @@ def room() -> Room:
 @pytest.fixture(scope="module")
 def drawn(room: Room) -> list[tuple[Inputs, Course]]:
     """Some episodes, at least one with people, with a knife and with a cup or bowl."""
-    return [draw_episode(room, (SEED, number), 20) for number in range(30)]
+    return [draw_episode(room, (SEED, number), 20) for number in range(20)]
 
 
 def test_no_planner_and_no_person_makes_a_moving_robot_break_a_guardrail(room):
@@ -72,16 +73,19 @@ def maimed(without: str = "", zero: str = "", cls: type[SafetyFilter] = SafetyFi
     return make
 
 
-def faults(room: Room, make: Callable[[Room], SafetyFilter], scenario: str, what: str, most: int = 80) -> Findings:
+def faults(
+    room: Room, make: Callable[[Room], SafetyFilter], scenario: str, what: str, first: int = 0, most: int = 80
+) -> Findings:
     """Findings of the scenario's episodes up to the first in which `what` is wrong."""
     found = Findings()
-    for number in range(most):
+    for number in range(first, first + most):
         found.add(sample(room, SEED, [(number, 20)], make, BY_NAME[scenario]))
         if any(fault.what == what for _, fault in found.faults):
             return found
     raise AssertionError(f"{most} episodes and nothing was wrong with {what}")
 
 
+FIRST = {"stove-keep-out": 54}  # episodes before these show nothing and take time
 BINDING = {
     "human-separation": "people",
     "blade-near-human": "blade",
@@ -95,8 +99,8 @@ BINDING = {
 
 @pytest.mark.parametrize("rule", BINDING)
 def test_every_guardrail_is_missed(room, rule):
-    found = faults(room, maimed(without=rule), BINDING[rule], rule)
-    assert {fault.what for _, fault in found.faults} == {rule}
+    found = faults(room, maimed(without=rule), BINDING[rule], rule, FIRST.get(rule, 0))
+    assert {fault.what for _, fault in found.faults} - {"moving contact"} == {rule}
     assert found.total.failures > 0
 
 
@@ -146,6 +150,15 @@ def test_a_coasting_robot_breaks_guardrails(room):
     """Not only the answers are wrong: the motion is, too."""
     for scenario, rule in (("furniture", "furniture-clearance"), ("people", "human-separation")):
         assert faults(room, maimed(cls=Coasting), scenario, rule).total.failures > 0
+
+
+def test_a_recovery_that_gets_worse_is_noticed(room, monkeypatch):
+    """A filter that lets every motion through which is too near to furniture calls it a recovery; it is none."""
+    monkeypatch.setattr(
+        "robotctl.safety.safety_filter._recovers", lambda guardrail, *_: guardrail.header.id == "furniture-clearance"
+    )
+    found = faults(room, maimed(), "furniture", "furniture-clearance")
+    assert found.recovering > 0
 
 
 def test_the_judge_sees_what_the_formulas_see(room):
@@ -228,13 +241,14 @@ def test_held_things_are_seen_by_the_judge(room, drawn):
 # ---- numbers ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_seed_gives_the_same_samples_with_any_number_of_workers():
-    one, two = (verify_filter(500, SEED, workers) for workers in (1, 2))
+def test_the_same_seed_gives_the_same_samples_with_any_number_of_workers(monkeypatch):
+    monkeypatch.setattr("robotctl.verify.filter.EPISODES", 1)  # so that there is work for two
+    one, two = (verify_filter(60, SEED, workers) for workers in (1, 2))
     for answer in (one, two):
         del answer["wall_s"]
     assert one == two
-    assert one["samples"] == 500
-    assert verify_filter(500, SEED + 1)["smallest_margins"] != one["smallest_margins"]
+    assert one["samples"] == 60
+    assert verify_filter(60, SEED + 1)["smallest_margins"] != one["smallest_margins"]
 
 
 def test_an_odd_number_of_samples():
@@ -345,3 +359,41 @@ def test_unknown_guardrails_are_a_usage_error():
     result = CliRunner().invoke(app, ["verify", "filter", "--samples", "20", "--guardrails", "houshold"])
     assert result.exit_code == 2
     assert "household" in result.stderr
+
+
+# ---- a known gap -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.xfail(strict=True, reason="the tube leaves object_error out of the speed of what is held")
+def test_a_held_thing_off_by_object_error_keeps_the_speed_limit(room):
+    """A plate swung round as fast as the filter lets it be, and the plate lies 4 mm farther out than believed."""
+    kind = room.task.scene.kinds["plate"]
+    held = held_in_grasp(kind, kind.grasps[0])
+    speed = next(rule for rule in room.rules.guardrails if rule.header.id == "speed")
+    posture = np.array([-1.0, -2.6, 0.0, 0.0, 1.2, 0.0, -0.8, 0.0, 2.0, 0.8])
+
+    def swing(rate: float) -> np.ndarray | None:
+        """Where the robot is when it turns at `rate`; None if the filter does not let it."""
+        guard, q, dq = room.filter(), posture, np.zeros(10)
+        for tick in range(8):
+            state = State(tick * TICK, RobotState(q, dq, q, dq, 0.0, held), (), ())
+            verdict = guard.certify(state, np.array([0, 0, rate, *np.zeros(8)]), "place")
+            if verdict.scale < 1:
+                return None
+            q, dq = q + 0.5 * TICK * (dq + verdict.action[:10]), verdict.action[:10]
+        return q
+
+    low, high = 0.5, 1.45
+    for _ in range(20):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if swing(middle) is not None else (low, middle)
+    q, dq = swing(low), np.array([0, 0, low, *np.zeros(7)])
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        way = rng.normal(size=3)
+        pose = held.T_hand_object.copy()
+        pose[:3, 3] += room.rules.assumptions.object_error * way / np.linalg.norm(way)
+        robot = room.robot(replace(held, T_hand_object=pose))
+        assumed, nobody = room.rules.assumptions, np.zeros((1, 0, 20, 3))
+        sweep = sweep_at(robot, assumed, q[None], dq[None], np.zeros((1, 10)), nobody)
+        assert speed.margin(sweep, robot).min() >= 0
