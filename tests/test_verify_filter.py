@@ -47,7 +47,7 @@ def test_no_planner_and_no_person_makes_a_moving_robot_break_a_guardrail(room):
     found = sample(room, SEED, episodes(5000))
     assert found.total.samples == 5000
     assert found.total.failures == 0, found.faults[:10]
-    assert set(found.smallest) == {rule.header.id for rule in room.rules.guardrails}
+    assert set(found.smallest) == {rule.header.id for rule in room.rules.guardrails} - ELSEWHERE
     assert set(found.smallest_judge) == set(found.smallest)
     assert found.total.moving > 0.4 * 5000  # a frozen robot would prove nothing
     assert found.total.accepted + found.total.scaled + found.total.braked == 5000
@@ -92,9 +92,12 @@ BINDING = {
     "furniture-clearance": "furniture",
     "stove-keep-out": "stove",
     "upright-when-filled": "filled",
+    "hot-near-human": "hot",
     "speed": "free",
     "joint-limits": "free",
 }
+# Rules on moments, on things and on what is felt: test_guardrails_things.py and test_proof.py.
+ELSEWHERE = {"sharp-grasp", "sharp-placement", "undisturbed"}
 
 
 @pytest.mark.parametrize("rule", BINDING)
@@ -105,7 +108,7 @@ def test_every_guardrail_is_missed(room, rule):
 
 
 def test_every_guardrail_of_the_household_has_a_scenario(room):
-    assert set(BINDING) == {rule.header.id for rule in room.rules.guardrails}
+    assert set(BINDING) | ELSEWHERE | {"contact-force"} == {rule.header.id for rule in room.rules.guardrails}
 
 
 def test_the_speed_of_people_is_missed(room):
@@ -361,10 +364,9 @@ def test_unknown_guardrails_are_a_usage_error():
     assert "household" in result.stderr
 
 
-# ---- a known gap -----------------------------------------------------------------------------------------------------
+# ---- what is held may be farther out -----------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="the tube leaves object_error out of the speed of what is held")
 def test_a_held_thing_off_by_object_error_keeps_the_speed_limit(room):
     """A plate swung round as fast as the filter lets it be, and the plate lies 4 mm farther out than believed."""
     kind = room.task.scene.kinds["plate"]

@@ -39,7 +39,7 @@ class Things:
         self._rules = [(i, rule) for i, rule in enumerate(rules) if isinstance(rule, ABOUT_THINGS)]
         self._objects = objects
         self._home: dict[str, np.ndarray] = {}  # where things to be left alone belong
-        self._clasped: frozenset[str] = frozenset()
+        self._clasped: frozenset[str] | None = None  # None: not known yet; what is clasped at first was not taken now
         self._had: set[str] = set()  # what has been in the hand
         self._maps: dict[tuple[int, int], _Map] = {}
         self._before: np.ndarray | None = None
@@ -56,7 +56,8 @@ class Things:
             if isinstance(rule, Undisturbed):
                 margin = self._undisturbed(rule, truth)
             elif isinstance(rule, Grasp):
-                taken = [n for n in clasped - self._clasped if self._objects[n].labels & rule.header.scope.held]
+                known = clasped if self._clasped is None else self._clasped
+                taken = [n for n in clasped - known if self._objects[n].labels & rule.header.scope.held]
                 if taken and truth.person_names:
                     margin[-1] = min(self._nearest(truth, name, pose, bodies) for name in taken) - rule.radius
             elif isinstance(rule, Placement):

@@ -203,7 +203,7 @@ class SafetyFilter:
             if kind is None or not np.isfinite(held.T_hand_object).all():
                 return None
             self._robot = RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
-            self._held, self._lever = held, levers(self._robot)
+            self._held, self._lever = held, levers(self._robot, self._assumptions.object_error)
         return self._robot
 
     def _store(self, state: State, brake: np.ndarray, velocity: np.ndarray) -> None:

@@ -8,6 +8,7 @@ are at most the shorter lever). Linear interpolation of a vector with |v''| <= b
 hence between two samples a speed is at most the interpolated one plus that "bend", and a sphere's centre moves
 at most h times it away from the nearer sample.
 
+What is held is within `object_error` of where it is believed to be in the hand, and turns with it.
 The robot follows its reference with a delay of at most `actuation_latency`, within `tracking_error`; a person's
 keypoint is within `human_error` of its reading, and moved at most with its assumed speed since the stamp.
 """
@@ -21,7 +22,7 @@ import numpy as np
 
 from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULE_RADIUS, KEYPOINT_PART
 from robotctl.geometry import norm
-from robotctl.guardrails.guardrail import Assumptions
+from robotctl.guardrails.guardrail import Assumptions, parts
 from robotctl.robot import ARM_OFFSETS, HAND, T_LINK7_HAND, RobotModel
 from robotctl.safety.brake import reference_path
 from robotctl.state import TICK, PersonState, RobotState
@@ -55,16 +56,17 @@ class Tube:
         )
 
 
-def levers(robot: RobotModel) -> np.ndarray:
+def levers(robot: RobotModel, object_error: float = 0.0) -> np.ndarray:
     """Longest lever of every sphere's farthest point about the eight turning joints, (S, 8) [m].
 
-    The yaw and the arm's first joint share their axis; from joint k on, the lever is at most the sum of the
-    links behind it. Joints that do not move a sphere have lever 0.
+    object_error [m]: how much farther out than believed what is held may be. The yaw and the arm's first joint share
+    their axis; from joint k on, the lever is at most the sum of the links behind it. Joints that do not move a sphere
+    have lever 0.
     """
     link = np.linalg.norm(ARM_OFFSETS[1:, :3, 3], axis=1)  # from frame f to f + 1, for f = 1..6
     behind = np.concatenate([[0.0, 0.0], np.cumsum(np.append(link, np.linalg.norm(T_LINK7_HAND[:3, 3])))])
     spheres = robot.spheres
-    own = np.linalg.norm(spheres.offset, axis=1) + spheres.radius
+    own = np.linalg.norm(spheres.offset, axis=1) + spheres.radius + _play(robot, object_error)
     frame, joint = spheres.frame[:, None], np.arange(HAND)  # joint 0 is the yaw, 1..7 the arm's, at those frames
     return np.where(frame >= joint, behind[frame] - behind[joint] + own[:, None], 0.0)
 
@@ -198,14 +200,14 @@ def worst_case(
 
     radius = robot.spheres.radius
     center_speed = norm(velocity)
-    speed = between(center_speed + turning_speed * radius)
+    grip = _play(robot, assumptions.object_error)
+    speed = between(center_speed + turning_speed * (radius + grip))
     speed += bend + assumptions.tracking_speed_error
-    motion = between(center_speed)
+    motion = between(center_speed + turning_speed * grip)
     motion += bend
     motion *= REACH
     hand_bend = np.maximum(total * third, (total * third)[before])
     turn = REACH * (between(turning_speed[:, _first_of_hand(robot)]) + hand_bend)[:, None]
-    grip = np.array([assumptions.object_error if part in ("held", "blade") else 0.0 for part in robot.spheres.part])
     grown = radius + grip + assumptions.tracking_error + motion
 
     if people:
@@ -240,6 +242,13 @@ def worst_case(
         strain=state.q_ref - state.q,
     )
     return Tube(sweep, motion, turn, tuple(slice(int(i), int(j)) for i, j in zip(starts, ends, strict=True)))
+
+
+def _play(robot: RobotModel, object_error: float) -> np.ndarray:
+    """How far each sphere may be from where the hand holds it, (S,) [m]."""
+    out = np.zeros(len(robot.spheres))
+    out[parts(robot, "held", "blade")] = object_error
+    return out
 
 
 def _first_of_hand(robot: RobotModel) -> int:

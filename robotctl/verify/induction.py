@@ -58,7 +58,8 @@ class Inputs:
         if not self.kind:
             return None
         pose = self.T_hand_object if tick is None else self.believed[tick]
-        return Held(f"{self.kind}_1", self.kind, room.task.scene.kinds[self.kind].labels, pose)
+        labels = room.task.scene.kinds[self.kind].labels | ({"hot"} if self.scenario == "hot" else frozenset())
+        return Held(f"{self.kind}_1", self.kind, labels, pose)
 
 
 @dataclass(frozen=True)

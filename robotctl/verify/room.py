@@ -53,7 +53,7 @@ class Room:
     def judge(self, held: Held | None) -> Judge:
         """A judge over the furniture and what is held; other objects do not move here."""
         scene = self.task.scene
-        items = () if held is None else (Item(held.name, held.kind, np.zeros(3), 0.0, 0.0, 0.0),)
+        items = () if held is None else (Item(held.name, held.kind, np.zeros(3), 0.0, 0.0, 0.0, held.labels),)
         kinds = {item.kind: scene.kinds[item.kind] for item in items}
         return Judge(replace(scene, items=items, kinds=kinds, joins=()), self.rules, self.task)
 

@@ -31,6 +31,7 @@ SCENARIOS = (
     Scenario("counter", 1.0, ANY, "counter", (0.6, 0.3, 0.1), "furniture", 0.1),
     Scenario("stove", 1.5, ANY, "stove", (0.7, 0.3), "furniture", 0.1),
     Scenario("filled", 1.0, ("fillable",), "", (0.5, 0.4, 0.1), "people", 0.05),
+    Scenario("hot", 0.5, ("cup",), "", (0.0, 0.6, 0.3, 0.1), "people"),  # what is in the cup is hot
     Scenario("free", 1.0, ANY, "", (1.0,), "furniture"),  # full speed: nobody slows the robot
 )
 

@@ -97,6 +97,8 @@ def _held(rng: np.random.Generator, room: Room, scenario: Scenario) -> tuple[Hel
     kind = fitting[int(rng.integers(0, len(fitting)))]
     grasp = kind.grasps[int(rng.integers(0, len(kind.grasps)))]
     held = held_in_grasp(kind, grasp)
+    if scenario.name == "hot":
+        held = replace(held, labels=held.labels | {"hot"})
     return held, finger_opening(kind, grasp, held)
 
 
