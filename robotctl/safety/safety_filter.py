@@ -20,6 +20,8 @@ Recovery. A guardrail on places (furniture, regions, tilt, joint positions) can 
 does not reach: at the start, or when an object has just been gripped. Then a motion passes if it is slow
 (RECOVERY_SPEED) and no entry that is broken now gets any worse at the samples; all others must hold in full.
 Otherwise the robot could never leave such a place. Guardrails on motion have no recovery: at rest they hold.
+
+Fingers are commanded apart; what they may close on and where they may open: robotctl.safety.fingers.
 """
 
 from __future__ import annotations
