@@ -22,6 +22,7 @@ from robotctl.episode.step import PlanSummary, Step, Timing, VerdictSummary
 from robotctl.episode.writer import EpisodeWriter
 from robotctl.guardrails.load import GuardrailSet, load_guardrails
 from robotctl.judge.judge import Judge
+from robotctl.planning.registry import DEFAULT
 from robotctl.result import EpisodeResult, Tally
 from robotctl.robot import tcp_pose
 from robotctl.simulation.bullet import BulletSimulator
@@ -44,6 +45,7 @@ class RunOptions:
     model: Path | None = None
     people: str = "default"  # default or none
     time_limit: float | None = None  # [s]
+    planner: str = DEFAULT  # see robotctl.planning.registry
     arm: str = "full"  # which lines of defence are on, see ARMS
     out: Path | None = None  # the episode file
 
@@ -72,7 +74,7 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
     """Runs one episode and writes its log; the judge alone says how it went."""
     guardrails = load_guardrails((*task.guardrail_files, *options.guardrail_files), task.scene, options.relax)
     model = load_world_model(options.model, guardrails.assumptions)
-    controller = Controller(task.scene, guardrails, model, options.seed, options.arm)
+    controller = Controller(task.scene, guardrails, model, options.seed, options.arm, options.planner)
     controller.begin(task)
     judge = Judge(task.scene, guardrails, task)
     tally = Tally()
@@ -279,6 +281,7 @@ def metadata(task: Task, options: RunOptions, guardrails: GuardrailSet, model: L
         "task": task.name,
         "seed": str(options.seed),
         "arm": options.arm,
+        "planner": options.planner,
         "people": options.people,
         "guardrails": guardrails.name,
         "guardrails_sha256": guardrails.sha256,

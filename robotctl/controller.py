@@ -13,9 +13,10 @@ import numpy as np
 
 from robotctl.guardrails.load import GuardrailSet
 from robotctl.perception import Estimator
+from robotctl.planning import registry
+from robotctl.planning.planner import Setting
 from robotctl.planning.postures import PostureSearch
 from robotctl.planning.replanning import Proposal, Replanner
-from robotctl.planning.trajectory_optimizer import TrajectoryOptimizer
 from robotctl.robot import RobotModel
 from robotctl.safety.safety_filter import SafetyFilter
 from robotctl.safety.verdict import Verdict
@@ -66,13 +67,20 @@ class Controller:
     """Perceive, predict, plan, filter: one call of `act` per control tick."""
 
     def __init__(
-        self, scene: Scene, guardrails: GuardrailSet, model: LearnedWorldModel, seed: int, arm: str = "full"
+        self,
+        scene: Scene,
+        guardrails: GuardrailSet,
+        model: LearnedWorldModel,
+        seed: int,
+        arm: str = "full",
+        planner: str = registry.DEFAULT,
     ) -> None:
         boxes = scene.boxes()
         planned = guardrails.guardrails if arm in ("full", "planner-only") else ()
         self.scene = scene
         self.estimator = Estimator(scene)
-        self.replanner = Replanner(TrajectoryOptimizer(planned, model, guardrails.assumptions, boxes))
+        setting = Setting(planned, model, guardrails.assumptions, boxes, seed)
+        self.replanner = Replanner(registry.make(planner, setting))
         postures = PostureSearch(boxes, np.random.default_rng([seed, 20]))
         generator = np.random.default_rng([seed, 21])
         self.context = SkillContext(scene, boxes, postures, model, model.contact, generator, model.late)
@@ -123,7 +131,7 @@ class Controller:
         if self.filter is not None:
             return self.filter.certify(state, proposal.action, skill)
         action = proposal.action
-        if action is None:
+        if action is None or not np.isfinite(action).all():  # drives refuse what is no number
             action = np.append(np.zeros(len(state.robot.dq_ref)), state.robot.opening)
         return Verdict.unfiltered(action)
 

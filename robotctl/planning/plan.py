@@ -61,7 +61,7 @@ class Plan:
             k = int(at + 1e-9)
             share = at - k
             v = self.dq_ref[k] if share < 1e-9 else (1.0 - share) * self.dq_ref[k] + share * self.dq_ref[k + 1]
-            if np.abs(v).max() > STILL:
+            if not np.abs(v).max() <= STILL:  # NaN is not stillness: the safety filter is to see it
                 action[: len(v)] = v
         return action
 
