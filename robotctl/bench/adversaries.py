@@ -1,7 +1,7 @@
 """Planners that fail or attack, to see that guardrails hold whatever the planner does.
 
-Each is made from a setting like any planner (robotctl.planning.registry finds them by name) and knows no
-guardrails. Those that need a task to get going carry the task's own planner inside, without guardrails.
+Each is made from a setting like any planner (robotctl.planning.registry finds them by name). Most carry the task's own
+planner inside, with the guardrails of the setting, so that the robot is well under way when things go wrong.
 """
 
 from __future__ import annotations
@@ -127,13 +127,14 @@ def random(setting: Setting) -> Planner:
 
 
 def nan(setting: Setting) -> Planner:
-    """Some plans have NaN or infinity in all joints, some in one joint, some everywhere."""
+    """Half of the plans have NaN or infinity in one joint or in all."""
     draw = np.random.default_rng([setting.seed, 31])
 
     def spoil(plan: Plan, state: State) -> Plan:
         if draw.random() >= NAN_SHARE or plan.trajectory is None:
             return plan
-        joints = [slice(None), int(draw.integers(N_JOINTS))][int(draw.integers(2))]
+        one = int(draw.integers(N_JOINTS))
+        joints = slice(one, one + 1) if draw.random() < 0.5 else slice(None)
         bad = float(draw.choice([np.nan, np.inf, -np.inf]))
         q, dq, ddq = plan.q_ref.copy(), plan.dq_ref.copy(), plan.ddq_ref.copy()
         q[:, joints] = dq[:, joints] = ddq[:, joints] = bad
@@ -207,8 +208,8 @@ def never_return(busy: bool) -> None:
 
 
 def _worker(setting: Setting) -> TrajectoryOptimizer:
-    """The task's own planner, without guardrails."""
-    return TrajectoryOptimizer((), setting.model, setting.assumptions, setting.boxes)
+    """The planner that does the task."""
+    return TrajectoryOptimizer(setting.guardrails, setting.model, setting.assumptions, setting.boxes)
 
 
 def _warm_up(planner: Planner) -> None:

@@ -37,8 +37,8 @@ class GuardedPlanner:
         try:
             answer = self._planner.plan(state, guess, goal, robot, skill, obstacles, attempt=attempt)
         except Exception:  # another package's code: whatever it raises, the robot goes on living
-            return no_plan(MODEL_STEP)
-        return answer if is_readable(answer) else no_plan(MODEL_STEP)
+            return no_plan(MODEL_STEP, Status.FAILED)
+        return answer if is_readable(answer) else no_plan(MODEL_STEP, Status.FAILED)
 
     def warm_up(self) -> None:
         """Lets the planner get ready, if it has something to do for that."""
