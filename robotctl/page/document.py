@@ -82,10 +82,14 @@ def figure(plot: Markup | None, caption: str) -> Markup | None:
     return None if plot is None else tag("figure", tag("figcaption", caption), plot)
 
 
-def table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> Markup | None:
-    """A table whose first column names the rows; nothing without rows."""
+def table(head: Sequence[Any], rows: Sequence[Sequence[Any]], kind: str | None = None) -> Markup | None:
+    """A table whose first column names the rows; nothing without rows. kind: `words` where cells hold sentences."""
     if not rows:
         return None
     top = tag("tr", *(tag("th", cell, scope="col") for cell in head))
     body = [tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows]
-    return tag("div", tag("table", tag("thead", top), tag("tbody", *body)), class_="scroll")
+    return tag(
+        "div",
+        tag("table", (any(head) and tag("thead", top)) or None, tag("tbody", *body), class_=kind),
+        class_="scroll",
+    )
