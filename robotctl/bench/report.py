@@ -228,10 +228,7 @@ def _prices(prices: Sequence[Mapping[str, Any]]) -> list[Markup | None]:
             "these episodes."
         ),
         figure(plot, "Prices: seconds saved by taking the guardrail out."),
-        table(
-            ["guardrail", "pairs", "median", "95 %", "succeeds only with it", "only without it", "others violated"],
-            rows,
-        ),
+        table(head, rows),
     ]
 
 

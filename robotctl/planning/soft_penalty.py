@@ -6,8 +6,14 @@
 The rows g_i are those of robotctl.planning.rows, with the same predictions of people and the same tightening: only
 what is made of them differs. Motions are compared by their total cost, and a plan is carried out whatever it violates.
 
-Weights. A quadratic penalty is the common choice because it is smooth (Nocedal and Wright 2006, ch. 17.1). Its weight
-is tuned by hand: as large as it can be before the robot gets less done than with constraints. See WEIGHT.
+A quadratic penalty is the common choice because it is smooth (Nocedal and Wright 2006, ch. 17.1); its weight is tuned by
+hand until tasks go well. WEIGHT is such a compromise: a row that is 1 cm too deep or 0.1 m/s too fast costs at a knot as
+much as a hand 26 cm away from its goal. Tasks succeed as with constraints, and a little faster. What the weight of
+motion rows does, on `kitchen/put-away-knife`, seeds 1000 to 1002 (all succeed):
+
+    w               2       20      200     2000    constraints
+    median time     10.7 s  18.4 s  20.5 s  24.2 s  23.4 s
+    deepest [m/s]   0.86    0.18    0.08    none    none
 """
 
 from __future__ import annotations
@@ -30,7 +36,7 @@ from robotctl.state import State
 from robotctl.world_model.kinematic import integrate
 from robotctl.world_model.world_model import WorldModel
 
-WEIGHT = np.array([2e4, 20.0])  # w per m^2 of a place row, per (m/s)^2 of a motion row
+WEIGHT = np.array([2e4, 200.0])  # w per m^2 of a place row, per (m/s)^2 of a motion row
 ROWS = 2 * KEEP  # of each group and knot that count: costs must not crowd out what is still a constraint
 
 
