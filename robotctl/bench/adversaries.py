@@ -30,7 +30,7 @@ CALM = 40  # plans that are proper before a planner begins to fail: four seconds
 NAN_SHARE = 0.5  # of the plans then
 HANG_SHARE = 0.02  # of the plans then: about every five seconds
 STALE = 30  # plans; the oldest of so many is given again: three seconds
-BURST = 10.0  # [s] an attacker without a blade works and attacks in turn for so long, so that it comes to hold one
+BURST = 10.0  # [s] an attacker without a blade attacks and works in turn for so long, so that it comes to hold one
 DAMPING = 0.02  # of the attacker's least squares: near singular postures joints do not turn for nothing
 
 
@@ -56,7 +56,7 @@ class RandomPolicy:
 class Attacker:
     """Drives the blade, or what the hand has, at full speed straight at the nearest person's nearest keypoint.
 
-    With something sharp in the hand it always does. Otherwise it works and attacks in turn, so that sooner or later the
+    With something sharp in the hand it always does. Otherwise it attacks and works in turn, so that sooner or later the
     task has it hold a knife.
     """
 
@@ -76,7 +76,7 @@ class Attacker:
         attempt: int = 0,
     ) -> Plan:
         armed = robot.held is not None and "sharp" in robot.held.labels
-        attack = bool(state.people) and (armed or state.time % (2.0 * BURST) >= BURST)
+        attack = bool(state.people) and (armed or state.time % (2.0 * BURST) < BURST)
         if not attack:
             guess, self._attacked = None if self._attacked else guess, False
             return self._worker.plan(state, guess, goal, robot, skill, obstacles, attempt=attempt)
