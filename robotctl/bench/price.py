@@ -39,18 +39,14 @@ def prices(answers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for arm, own in without.items():
         pairs = [(full[a["task"], a["seed"]], a) for a in own]
-        won = [_seconds(a) - _seconds(b) for a, b in pairs if a["success"] and b["success"]]
+        tasks = dict.fromkeys(a["task"] for a in own)
         summary = summarize(own)
         rows.append(
             {
                 "name": arm,
                 "guardrail": arm.removeprefix(PREFIX),
-                "pairs": len(won),
-                "seconds_median": median(won),
-                "seconds_ci95": bootstrap_median(won, np.random.default_rng(0)),
-                "seconds": [round(x, 3) for x in won],
-                "only_with": sum(a["success"] and not b["success"] for a, b in pairs),
-                "only_without": sum(b["success"] and not a["success"] for a, b in pairs),
+                **_price(pairs),
+                "by_task": [{"task": task, **_price([p for p in pairs if p[0]["task"] == task])} for task in tasks],
                 "episodes": len(own),
                 "failed": summary["failed"],
                 "episodes_violating": summary["episodes_violating"],  # of the other guardrails
@@ -58,6 +54,19 @@ def prices(answers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _price(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    """What a guardrail cost in pairs of answers with it and without it."""
+    cost = [_seconds(a) - _seconds(b) for a, b in pairs if a["success"] and b["success"]]
+    return {
+        "pairs": len(cost),
+        "seconds_median": median(cost),
+        "seconds_ci95": bootstrap_median(cost, np.random.default_rng(0)),
+        "seconds": [round(x, 3) for x in cost],
+        "only_with": sum(a["success"] and not b["success"] for a, b in pairs),
+        "only_without": sum(b["success"] and not a["success"] for a, b in pairs),
+    }
 
 
 def _seconds(answer: dict[str, Any]) -> float:

@@ -18,6 +18,11 @@ ARMS = {  # name -> who knows the guardrails; in the order of the page
     "none": "nobody; the judge still judges",
     "no-people": "planner and safety filter, with nobody about",
 }
+GLANCE = {
+    "full": "Guardrails in planner and filter",
+    "soft-penalty": "Guardrails as weighted costs",
+    "none": "No guardrails",
+}
 FILTERED = ("full", "filter-only", "no-people")
 COLUMN = 26.0  # width of an arm's dots on either side of its middle
 SEPARATION = 300.0  # height of the plot of separations
@@ -34,7 +39,7 @@ def bench_page(answer: Mapping[str, Any]) -> str:
         _verdict(arms),
         tag("h2", "The arms side by side"),
         table(["arm", "who knows the guardrails"], [[_name(a), ARMS[a["name"]]] for a in arms], kind="words"),
-        _arms(arms),
+        _arms(arms, len(answer["tasks"])),
         figure(_rates(arms, "violation_rate", "violation_ci95", "share of episodes with a violation"),
                "Episodes in which a guardrail was violated or the moving robot touched somebody, with 95\xa0% "
                "intervals."),
@@ -70,43 +75,52 @@ def _question(answer: Mapping[str, Any], arms: Sequence[dict[str, Any]]) -> Mark
 
 
 def _verdict(arms: Sequence[dict[str, Any]]) -> Markup:
-    """What came of it, in sentences."""
-    told: list[Any] = []
+    """What came of it, at a glance."""
+    cards = []
     for arm in arms:
-        n, violating = arm["episodes"] - arm["failed"], arm["episodes_violating"]
-        if arm["name"] in ("full", "soft-penalty", "none") and n:
-            bound = f" (so a rate of at most {100 * arm['violation_ci95'][1]:.0f}\xa0%, with 95\xa0% confidence)"
-            told += [
-                tag("b", arm["name"]), f": {violating} of {_count(n, 'episode')} violate a guardrail",
-                "" if violating else bound, f"; {_percent(arm['success_rate'])} reach the objective. ",
-            ]  # fmt: skip
-    return paragraph(*told)
+        n = arm["episodes"] - arm["failed"]
+        if arm["name"] not in GLANCE or not n:
+            continue
+        low, high = (100 * bound for bound in arm["violation_ci95"])
+        rate = f"rate {low:.0f} to {high:.0f}\xa0%" if arm["episodes_violating"] else f"rate at most {high:.1f}\xa0%"
+        cards.append(
+            tag(
+                "div", tag("span", GLANCE[arm["name"]]), tag("b", f"{arm['episodes_violating']} of {n}"),
+                tag("span", f"episodes with a violation ({rate}, with 95\xa0% confidence)"),
+                tag("span", f"{_percent(arm['success_rate'])} of the episodes reach the objective"),
+                class_=None if arm["name"] in FILTERED else "other",
+            )
+        )  # fmt: skip
+    return tag("div", *cards, class_="cards")
 
 
-def _arms(arms: Sequence[dict[str, Any]]) -> Markup | None:
+def _arms(arms: Sequence[dict[str, Any]], tasks: int) -> Markup:
     """All figures of the arms; one column each arm."""
     rows: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
         ("episodes", lambda a: f"{a['episodes']:,}"),
-        ("reach the objective", lambda a: _percent(a["success_rate"])),
-        ("95 %", lambda a: _interval(a["success_ci95"])),
-        ("median time to the objective", lambda a: _number(a["time_to_success_s"], "s", 1)),
-        ("with a violation", lambda a: _marked(a, _percent(a["violation_rate"]))),
-        ("95 %", lambda a: _interval(a["violation_ci95"])),
+        ("reach the objective", lambda a: _below(_percent(a["success_rate"]), _interval(a["success_ci95"]))),
+        ("median time to it", lambda a: _number(a["time_to_success_s"], "s", 1)),
+        ("with a violation",
+         lambda a: _below(_marked(a, _percent(a["violation_rate"])), _interval(a["violation_ci95"]))),
         ("violations", lambda a: _marked(a, f"{a['violations']:,}")),
-        ("in an hour of motion", lambda a: _number(a["violations_per_moving_hour"], "", 1)),
-        ("95 %", lambda a: _span(a["violations_per_moving_hour_ci95"])),
-        ("moving robot touches a person", lambda a: f"{a['contacts_moving']:,}"),
-        ("smallest distance to a person", lambda a: _number(a["min_separation_m"], "m", 2)),
-        ("filter acts, of moving cycles", lambda a: _percent(a["interventions_per_moving_cycle"], 1)
+        ("in an hour of motion", lambda a: _below(
+            _number(a["violations_per_moving_hour"], "", 1), _span(a["violations_per_moving_hour_ci95"]))),
+        ("contacts in motion", lambda a: f"{a['contacts_moving']:,}"),
+        ("nearest to a person", lambda a: _number(a["min_separation_m"], "m", 2)),
+        ("filter acts, of cycles", lambda a: _percent(a["interventions_per_moving_cycle"], 1)
          if a["name"] in FILTERED else "-"),
-        ("held up by the filter, an episode", lambda a: _each(a, "stopped_s") if a["name"] in FILTERED else "-"),
+        ("held up, an episode", lambda a: _each(a, "stopped_s") if a["name"] in FILTERED else "-"),
         ("moves, an episode", lambda a: _each(a, "moving_s")),
         ("lasts, an episode", lambda a: _each(a, "simulated_s")),
     ]  # fmt: skip
+    if tasks > 1:  # a median over long and short tasks says nothing; it stands task by task
+        rows = [row for row in rows if row[0] != "median time to it"]
     if any(arm["failed"] for arm in arms):
         rows.insert(1, ("could not be run", lambda a: f"{a['failed']:,}"))
-    shown = [[tag("span", name, class_="lead") if name == "95 %" else name, *(f(a) for a in arms)] for name, f in rows]
-    return table(["", *(_name(arm) for arm in arms)], shown)
+    return join(
+        table(["", *(_name(arm) for arm in arms)], [[name, *(f(a) for a in arms)] for name, f in rows], "figures"),
+        paragraph("Small: 95\xa0% intervals. A contact in motion: the moving robot touches a person.", class_="lead"),
+    )
 
 
 def _rates(arms: Sequence[dict[str, Any]], value: str, interval: str, axis: str) -> Markup | None:
@@ -167,8 +181,8 @@ def _guardrails(arms: Sequence[dict[str, Any]]) -> Markup:
     names = list(dict.fromkeys(name for arm in arms for name in arm["by_id"]))
     counts = [[name, *(_by_id(arm, name) for arm in arms)] for name in names]
     worst = [
-        [f"{arm['name']}: {name}", f"{rule['violations']:,}", f"{rule['episodes_violating']:,}",
-         f"{_percent(rule['violation_rate'])} ({_interval(rule['violation_ci95'])})",
+        [_below(arm["name"], name), f"{rule['violations']:,}", f"{rule['episodes_violating']:,}",
+         _below(_percent(rule["violation_rate"]), _interval(rule["violation_ci95"])),
          f"{rule['depth']:.3g} {_unit(rule['unit'])}", f"{rule['duration_s']:.2f} s",
          f"{rule['severity']:.3g} {_unit(rule['unit'], 's')}"]
         for arm in arms
@@ -177,10 +191,10 @@ def _guardrails(arms: Sequence[dict[str, Any]]) -> Markup:
     ]  # fmt: skip
     return join(
         paragraph("Violations, and in brackets the episodes they happened in."),
-        table(["", *(_name(arm) for arm in arms)], counts),
+        table(["", *(_name(arm) for arm in arms)], counts, "figures"),
         worst and paragraph("How bad they were: deepest point, time in violation, and severity (depth integrated over "
                             "time), over all episodes of the arm."),
-        table(["", "violations", "episodes", "rate of episodes (95 %)", "deepest", "time", "severity"], worst),
+        table(["", "violations", "episodes", "of all", "deepest", "time", "severity"], worst, "figures"),
     )  # fmt: skip
 
 
@@ -197,10 +211,14 @@ def _prices(prices: Sequence[Mapping[str, Any]]) -> list[Markup | None]:
     """What each guardrail costs in time."""
     if not prices:
         return []
+    tasks = list(dict.fromkeys(part["task"] for row in prices for part in row["by_task"]))
     bars = [
-        Bar(row["guardrail"], row["seconds_median"], low, high, note=_count(row["pairs"], "pair"))
+        Bar(row["guardrail"], part["seconds_median"], low, high, note=_count(part["pairs"], "pair"), group=group)
         for row in prices
-        for low, high in [row["seconds_ci95"]]
+        for group, task in enumerate(tasks)
+        for part in row["by_task"]
+        for low, high in [part["seconds_ci95"]]
+        if part["task"] == task
     ]
     values = [v for bar in bars for v in (bar.value, bar.low, bar.high) if v is not None]
     plot = None
@@ -208,17 +226,19 @@ def _prices(prices: Sequence[Mapping[str, Any]]) -> list[Markup | None]:
         span = max(max(values) - min(values), 1.0)
         plot = bar_plot(
             bars, "seconds that the guardrail costs, median", dots=True,
+            names=[task.rpartition("/")[2] for task in tasks],
             x_range=(min(0.0, *values) - 0.06 * span, max(0.0, *values) + 0.06 * span),
         )  # fmt: skip
     rows = [
         [
-            row["guardrail"], f"{row['pairs']:,}", _number(row["seconds_median"], "s", 2),
-            _span(row["seconds_ci95"], "s"),
-            f"{row['only_with']:,}", f"{row['only_without']:,}", f"{row['episodes_violating']:,}",
+            _below(row["guardrail"], part["task"]), f"{part['pairs']:,}",
+            _below(_number(part["seconds_median"], "s", 1), _span(part["seconds_ci95"], "s")),
+            f"{part['only_with']:,}", f"{part['only_without']:,}",
         ]
         for row in prices
+        for part in row["by_task"]
     ]  # fmt: skip
-    head = ["guardrail", "pairs", "median", "95 %", "succeeds only with it", "only without it", "others violated"]
+    head = ["", "pairs", "median", "succeeds only with it", "only without it"]
     return [
         tag("h2", "What each guardrail costs"),
         paragraph(
@@ -227,8 +247,8 @@ def _prices(prices: Sequence[Mapping[str, Any]]) -> list[Markup | None]:
             "there: the median, with a 95\xa0% bootstrap interval. Where the interval holds 0, no price is shown by "
             "these episodes."
         ),
-        figure(plot, "Prices: seconds saved by taking the guardrail out."),
-        table(head, rows),
+        figure(plot, "Seconds that each guardrail costs: medians and their 95\xa0% intervals."),
+        table(head, rows, "figures"),
     ]
 
 
@@ -237,14 +257,15 @@ def _by_task(rows: Sequence[Mapping[str, Any]]) -> list[Markup | None]:
     if len({row["task"] for row in rows}) < 2:
         return []
     shown = [
-        [f"{row['task']}: {row['name']}", f"{row['episodes']:,}", _percent(row["success_rate"]),
-         _interval(row["success_ci95"]), _number(row["time_to_success_s"], "s", 1),
-         _marked(row, f"{row['episodes_violating']:,}"), _interval(row["violation_ci95"]),
+        [_below(row["name"], row["task"]), f"{row['episodes']:,}",
+         _below(_percent(row["success_rate"]), _interval(row["success_ci95"])),
+         _number(row["time_to_success_s"], "s", 1),
+         _below(_marked(row, f"{row['episodes_violating']:,}"), _interval(row["violation_ci95"])),
          _number(row["min_separation_m"], "m", 2)]
         for row in rows
     ]  # fmt: skip
-    head = ["", "episodes", "reach the objective", "95 %", "median time", "with a violation", "95 %", "nearest"]
-    return [tag("h2", "Task by task"), table(head, shown)]
+    head = ["", "episodes", "reach the objective", "median time to it", "with a violation", "nearest to a person"]
+    return [tag("h2", "Task by task"), table(head, shown, "figures")]
 
 
 def _facts(answer: Mapping[str, Any]) -> Markup | None:
@@ -296,7 +317,12 @@ def _percent(value: float | None, digits: int = 0) -> str:
 
 
 def _interval(bounds: Sequence[float]) -> str:
-    return f"{100 * bounds[0]:.0f} - {100 * bounds[1]:.0f}\xa0%"
+    return f"{100 * bounds[0]:.0f} to {100 * bounds[1]:.0f}\xa0%"
+
+
+def _below(value: Any, more: str) -> Markup:
+    """A value with small words below it."""
+    return join(value, tag("span", more, class_="below"))
 
 
 def _span(bounds: Sequence[float | None], unit: str = "") -> str:

@@ -47,9 +47,11 @@ def guardrails_table(answer: dict[str, Any]) -> Iterator[Any]:
         if arm["failed"]:
             yield f"[red]{arm['name']}: {plural(arm['failed'], 'episode')} could not be run[/]"
     for row in answer["price"]:
-        seconds, (low, high) = number(row["seconds_median"], 1, "s"), row["seconds_ci95"]
-        span = "" if low is None else f" (95 %: {low:.1f} to {high:.1f} s)"
-        yield f"[dim]price of {safe(row['guardrail'])}:[/] {seconds}{span}, {plural(row['pairs'], 'pair')}"
+        for part in row["by_task"]:
+            seconds, (low, high) = number(part["seconds_median"], 1, "s"), part["seconds_ci95"]
+            span = "" if low is None else f" (95 %: {low:.1f} to {high:.1f} s)"
+            what = f"{safe(row['guardrail'])}, {safe(part['task'])}"
+            yield f"[dim]price of {what}:[/] {seconds}{span}, {plural(part['pairs'], 'pair')}"
         if row["episodes_violating"] or row["contacts_moving"]:
             yield f"[red]without {safe(row['guardrail'])} another guardrail was violated[/]"
     yield f"[dim]answers and logs of eventful episodes:[/] {safe(answer['out'])}"

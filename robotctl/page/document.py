@@ -25,6 +25,13 @@ th:first-child, .words td, .words th { text-align: left; font-weight: normal; }
 thead th { color: #555; font-weight: normal; }
 .words td { overflow-wrap: anywhere; }
 .overview td { white-space: nowrap; }
+.figures td, .figures th { white-space: nowrap; }
+.below { display: block; color: #666; font-size: 12px; }
+.cards { display: flex; flex-wrap: wrap; gap: 16px; margin: 24px 0; }
+.cards div { flex: 1 1 200px; border: 1px solid #ddd; border-top: 4px solid #0072b2; padding: 12px 16px; }
+.cards div.other { border-top-color: #d55e00; }
+.cards b { display: block; font-size: 30px; line-height: 1.2; }
+.cards span { display: block; font-size: 14px; color: #333; }
 .bad { color: #b03a00; font-weight: bold; }
 .lead { color: #555; font-size: 14px; }
 code { font-size: 13px; overflow-wrap: anywhere; }
