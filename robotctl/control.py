@@ -168,7 +168,7 @@ def log_step(controller: Controller, cycle: Cycle, truth: Truth, reference: np.n
     summary = None
     if plan is not None:
         path = np.zeros((0, 3))
-        if cycle.proposal.fresh and plan.trajectory is not None:
+        if cycle.proposal.fresh and plan.trajectory is not None and np.isfinite(plan.trajectory.states).all():
             path = np.array([tcp_pose(q)[0] for q in plan.trajectory.q[::3]])
         summary = PlanSummary(
             plan.status.name, sum(plan.cost.values()), plan.iterations, cycle.proposal.fresh, predicted, path

@@ -25,6 +25,7 @@ from robotctl.bench.price import PREFIX, prices
 from robotctl.bench.statistics import bootstrap_median, clopper_pearson, median, per_hour, quotient, rate
 from robotctl.bench.sweep import sweep
 from robotctl.bench.trials import chosen_seeds, chosen_tasks, filed_answers, run_trials
+from robotctl.cli.bench_command import TWO_TASKS
 from robotctl.cli.bench_options import part_of
 from robotctl.cli.bench_tables import guardrails_table
 from robotctl.cli.output import console
@@ -276,7 +277,7 @@ def test_choices() -> None:
     assert chosen_tasks("kitchen/*") == task_names()
     assert chosen_tasks("kitchen/pu*") == ["kitchen/pull-pot", "kitchen/push-mug", "kitchen/put-away-knife"]
     assert chosen_tasks("kitchen/pull-pot, kitchen/pu*")[0] == "kitchen/pull-pot"
-    assert chosen_tasks(bench.TASKS) == ["kitchen/clear-table", "kitchen/put-away-knife"]
+    assert chosen_tasks(TWO_TASKS) == ["kitchen/clear-table", "kitchen/put-away-knife"]
     assert bench.chosen_arms("full, none") == ["full", "none"]
     assert bench.chosen_arms(None) == list(bench.ARMS)
     assert bench.chosen_arms("none", prices=True) == ["full", "none"]

@@ -24,7 +24,6 @@ from robotctl.errors import UsageError, nearest
 from robotctl.planning.registry import DEFAULT
 
 SCHEMA = "robotctl/bench-guardrails.v1"
-TASKS = "kitchen/clear-table,kitchen/put-away-knife"
 ARMS: dict[str, dict[str, Any]] = {
     "full": {"arm": "full"},
     "filter-only": {"arm": "filter-only"},

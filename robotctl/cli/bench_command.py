@@ -31,6 +31,7 @@ from robotctl.cli.bench_options import (
 if TYPE_CHECKING:
     from robotctl.bench.trials import Trial
 
+TWO_TASKS = "kitchen/clear-table,kitchen/put-away-knife"
 app = typer.Typer(help="Measures what robotctl promises, over many episodes.", no_args_is_help=True)
 app.command("planner")(bench_planner_command.planner)
 
@@ -42,7 +43,7 @@ def bench() -> None:
 
 @app.command("guardrails")
 def guardrails(
-    tasks: Tasks = "kitchen/clear-table,kitchen/put-away-knife",
+    tasks: Tasks = TWO_TASKS,
     episodes: Episodes = 10,
     seeds: Seeds = None,
     arms: Annotated[

@@ -72,7 +72,7 @@ def is_readable(answer: object) -> bool:
 
 
 def _is_array(value: object, shape: tuple[int, ...]) -> bool:
-    return isinstance(value, np.ndarray) and value.shape == shape and value.dtype == np.float64
+    return isinstance(value, np.ndarray) and value.shape == shape and np.issubdtype(value.dtype, np.floating)
 
 
 def _is_margin(entry: tuple[object, object]) -> bool:

@@ -28,7 +28,7 @@ from robotctl.guardrails.guardrail import Assumptions, Guardrail
 from robotctl.objectives.reach import ReachGoal
 from robotctl.planning.cost import Expansion
 from robotctl.planning.plan import Plan, Status
-from robotctl.planning.rows import ALLOWED, BOX, STOP, TILT, Evaluation, evaluate
+from robotctl.planning.rows import ALLOWED, BOX, DEAD, STOP, TILT, Evaluation, evaluate
 from robotctl.planning.sqp import KEEP, Iterate, Sqp
 from robotctl.planning.tables import OWN, Rules, Solid
 from robotctl.planning.trajectory_optimizer import TrajectoryOptimizer
@@ -60,7 +60,7 @@ class SoftSqp(Sqp):
         toll = float((WEIGHT[:, None] * np.minimum(np.where(soft, rows.value, 0.0), 0.0) ** 2).sum())
         hard = np.where(soft | (rows.row[..., 0] < 0), np.inf, rows.value).min(axis=2)
         rows = rows._replace(
-            violation=np.where(np.isfinite(rows.violation), np.maximum(-hard - 1e-3, 0.0), rows.violation),
+            violation=np.where(np.isfinite(rows.violation), np.maximum(-hard - DEAD, 0.0), rows.violation),
             stop_time=np.full_like(rows.stop_time, np.inf),  # people do not bound the joints' speed
         )
         multipliers = self.no_multipliers if multipliers is None else multipliers
