@@ -201,7 +201,7 @@ def test_a_bench_reports_each_arm() -> None:
     assert none["violations_by_id"] == {"speed": 2}
     assert none["by_id"]["speed"] == {
         "violations": 2, "episodes_violating": 1, "violation_rate": 0.5, "violation_ci95": rate(1, 2)[1],
-        "severity": 0.1, "duration_s": 1.0, "depth": 0.2, "unit": "m/s", "tier": None,
+        "severity": 0.1, "duration_s": 1.0, "depth": 0.2, "unit": "m/s", "tier": 2,
     }  # fmt: skip
     assert none["violations_per_episode"] == 1.0
     assert none["violations_per_moving_hour"] == 90.0  # 2 in 80 s
