@@ -29,7 +29,7 @@ train: install
 	$(BIN)/robotctl train kitchen --quick
 
 bench: install
-	$(BIN)/robotctl bench guardrails --tasks 'kitchen/*' --episodes 10
+	$(BIN)/robotctl bench guardrails --episodes 10
 
 lint: install
 	@$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from robotctl.episode.writer import EpisodeWriteError, EpisodeWriter
 from robotctl.guardrails.load import GuardrailSet, load_guardrails
 from robotctl.isolation import PATIENCE, IsolatedDeliberator
 from robotctl.judge.judge import Judge
+from robotctl.planning.registry import DEFAULT
 from robotctl.result import EpisodeResult, Tally
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.state import N_JOINTS, Observation, Truth
@@ -44,6 +45,7 @@ class RunOptions:
     model: Path | None = None
     people: str = "default"  # default or none
     time_limit: float | None = None  # [s]
+    planner: str = DEFAULT  # see robotctl.planning.registry
     arm: str = "full"  # which lines of defence are on, see ARMS
     out: Path | None = None  # the episode file
     patience: float = PATIENCE  # [s] of real time that a plan may take before the robot brakes without it
@@ -79,7 +81,7 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
     path = options.out or default_path(task, options)
 
     def mind() -> Deliberation:
-        made = Deliberation(task.scene, guardrails, model, options.seed, options.arm)
+        made = Deliberation(task.scene, guardrails, model, options.seed, options.arm, options.planner)
         made.begin(task)
         made.warm_up()
         return made
@@ -272,6 +274,7 @@ def metadata(task: Task, options: RunOptions, guardrails: GuardrailSet, model: L
         "task": task.name,
         "seed": str(options.seed),
         "arm": options.arm,
+        "planner": options.planner,
         "people": options.people,
         "guardrails": guardrails.name,
         "guardrails_sha256": guardrails.sha256,

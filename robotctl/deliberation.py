@@ -15,9 +15,10 @@ import numpy as np
 from robotctl.episode.step import PlanSummary
 from robotctl.guardrails.load import GuardrailSet
 from robotctl.guardrails.placement import Placement
+from robotctl.planning import registry
+from robotctl.planning.planner import Setting
 from robotctl.planning.postures import PostureSearch
 from robotctl.planning.replanning import Proposal, Replanner
-from robotctl.planning.trajectory_optimizer import TrajectoryOptimizer
 from robotctl.robot import RobotModel, tcp_pose
 from robotctl.scene import Scene
 from robotctl.skills.context import Leaving, SkillContext
@@ -82,11 +83,17 @@ class Deliberation:
     """The robot's own: looks, takes on the task, and plans."""
 
     def __init__(
-        self, scene: Scene, guardrails: GuardrailSet, model: LearnedWorldModel, seed: int, arm: str = "full"
+        self,
+        scene: Scene,
+        guardrails: GuardrailSet,
+        model: LearnedWorldModel,
+        seed: int,
+        arm: str = "full",
+        planner: str = registry.DEFAULT,
     ) -> None:
         boxes = scene.boxes()
         planned = guardrails.guardrails if arm in ("full", "planner-only") else ()
-        self.replanner = Replanner(TrajectoryOptimizer(planned, model, guardrails.assumptions, boxes))
+        self.replanner = Replanner(registry.make(planner, Setting(planned, model, guardrails.assumptions, boxes, seed)))
         postures = PostureSearch(boxes, np.random.default_rng([seed, 20]))
         generator = np.random.default_rng([seed, 21])
         error = guardrails.assumptions.tracking_error + guardrails.assumptions.object_error + LEFT_OFF
@@ -145,7 +152,7 @@ def _summary(proposal: Proposal) -> PlanSummary | None:
     if plan is None:
         return None
     path = np.zeros((0, 3))
-    if proposal.fresh and plan.trajectory is not None:
+    if proposal.fresh and plan.trajectory is not None and np.isfinite(plan.trajectory.states).all():
         path = np.array([tcp_pose(q)[0] for q in plan.trajectory.q[::3]])
     margins = {name: float(margin.value) for name, margin in plan.margins.items()}
     return PlanSummary(plan.status.name, float(sum(plan.cost.values())), plan.iterations, proposal.fresh, margins, path)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,9 +20,14 @@ from scipy.stats import binomtest
 
 from robotctl.bench import guardrails as bench
 from robotctl.bench.episodes import joint_exit_code, summarize
-from robotctl.bench.statistics import clopper_pearson, quotient, rate
+from robotctl.bench.guardrails import exit_code
+from robotctl.bench.price import PREFIX, prices
+from robotctl.bench.statistics import bootstrap_median, clopper_pearson, median, per_hour, quotient, rate
 from robotctl.bench.sweep import sweep
-from robotctl.cli.bench_command import exit_code, part_of, table
+from robotctl.bench.trials import chosen_seeds, chosen_tasks, filed_answers, run_trials
+from robotctl.cli.bench_command import TWO_TASKS
+from robotctl.cli.bench_options import part_of
+from robotctl.cli.bench_tables import guardrails_table
 from robotctl.cli.output import console
 from robotctl.errors import InvalidFileError, UsageError
 from robotctl.task import task_names
@@ -120,6 +126,10 @@ def test_leaving_a_sweep_interrupts_its_workers(tmp_path: Path) -> None:
 
 def answer(seed: int = 0, task: str = "kitchen/clear-table", **changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
+        "arm": "full",
+        "planner": "sqp",
+        "command": "robotctl bench guardrails",
+        "version": "0.1",
         "task": task,
         "seed": seed,
         "success": True,
@@ -162,12 +172,24 @@ def test_the_worst_exit_code_counts() -> None:
     assert joint() == 0
 
 
-def test_a_bench_reports_each_arm() -> None:
-    arms = {
-        "full": [answer(0), answer(1, task="kitchen/put-away-knife")],
-        "none": [answer(0, exit_code=5, guardrails={"violations": 2, "by_id": {"speed": {"violations": 2}}})],
+def broken(violations: int, worst: float = -0.2) -> dict[str, Any]:
+    rule = {
+        "violations": violations,
+        "worst_margin": worst,
+        "unit": "m/s",
+        "duration_s": 0.5,
+        "severity": 0.05,
+        "tier": 2,
     }
-    told = bench.bench_answer(arms, ["kitchen/clear-table", "kitchen/put-away-knife"], [0], Path("x"))
+    return {"violations": violations, "by_id": {"speed": rule}}
+
+
+def test_a_bench_reports_each_arm() -> None:
+    answers = [
+        answer(0), answer(1, task="kitchen/put-away-knife"),
+        answer(0, arm="none", exit_code=5, guardrails=broken(2)), answer(1, arm="none", guardrails=broken(0, 0.1)),
+    ]  # fmt: skip
+    told = bench.bench_answer(answers, Path("x"))
     full, none = told["arms"]
     promised = {
         "name", "episodes", "success_rate", "success_ci95", "episodes_violating", "violation_ci95", "violations",
@@ -177,16 +199,69 @@ def test_a_bench_reports_each_arm() -> None:
     assert full["episodes_violating"] == 0
     assert full["interventions_per_moving_cycle"] == 0.02
     assert none["violations_by_id"] == {"speed": 2}
+    assert none["by_id"]["speed"] == {
+        "violations": 2, "episodes_violating": 1, "violation_rate": 0.5, "violation_ci95": rate(1, 2)[1],
+        "severity": 0.1, "duration_s": 1.0, "depth": 0.2, "unit": "m/s", "tier": 2,
+    }  # fmt: skip
+    assert none["violations_per_episode"] == 1.0
+    assert none["violations_per_moving_hour"] == 90.0  # 2 in 80 s
     assert [row["task"] for row in told["by_task"]] == ["kitchen/clear-table"] * 2 + ["kitchen/put-away-knife"]
     assert exit_code(told) == 0  # arm `none` may violate: that is what it is for
     terminal = console()
     with terminal.capture() as shown:
-        for part in table(told):
+        for part in guardrails_table(told):
             terminal.print(part)
     assert "full" in shown.get()
     assert "speed 2" in shown.get()
-    arms["full"][0]["contacts"]["moving"] = 1
-    assert exit_code(bench.bench_answer(arms, ["kitchen/clear-table"], [0], Path("x"))) == 5
+    answers[0]["contacts"]["moving"] = 1
+    assert exit_code(bench.bench_answer(answers, Path("x"))) == 5
+
+
+@pytest.mark.parametrize("arm", bench.ARMS)
+def test_who_has_a_filter_may_not_violate(arm: str) -> None:
+    code = 5 if arm in ("full", "filter-only", "no-people") else 0
+    assert exit_code(bench.bench_answer([answer(0, arm=arm, guardrails=broken(1))], Path("x"))) == code
+
+
+def test_prices_are_paired() -> None:
+    def lasts(seconds: float, **changes: Any) -> dict[str, Any]:
+        return answer(time={"simulated_s": seconds, "wall_s": 1.0}, **changes)
+
+    answers = [lasts(60.0 + seed, seed=seed) for seed in range(5)]
+    answers[3]["success"] = False
+    without = [lasts(50.0 + 2 * seed, seed=seed, arm=f"{PREFIX}speed", success=seed != 4) for seed in range(5)]
+    (row,) = prices(answers + without)
+    assert row["guardrail"] == "speed"
+    assert row["seconds"] == [10.0, 9.0, 8.0]  # seeds 0 to 2: both succeed
+    assert row["seconds_median"] == 9.0
+    assert 8.0 <= row["seconds_ci95"][0] <= row["seconds_ci95"][1] <= 10.0
+    assert (row["only_with"], row["only_without"]) == (1, 1)
+    (part,) = row["by_task"]
+    assert part["pairs"] == 3
+    assert exit_code({"arms": [], "price": [row]}) == 0
+    without[0]["guardrails"] = broken(1)  # of another guardrail, under the filter
+    assert exit_code({"arms": [], "price": prices(answers + without)}) == 5
+    assert prices(answers) == []
+
+
+def test_rates_by_the_hour() -> None:
+    assert per_hour(0, 0.0) == (None, [0.0, None])
+    value, (low, high) = per_hour(0, 3600.0)
+    assert (value, low) == (0.0, 0.0)
+    assert high == pytest.approx(3.69, abs=0.01)  # Garwood: chi-square with 2 degrees of freedom, 97.5 %, halved
+    value, (low, high) = per_hour(10, 7200.0)
+    assert value == 5.0
+    assert low == pytest.approx(4.795 / 2, abs=0.01)
+    assert high == pytest.approx(18.39 / 2, abs=0.01)
+
+
+def test_medians() -> None:
+    assert median([]) is None
+    assert median([3.0, 1.0, 2.0]) == 2.0
+    assert bootstrap_median([1.0], np.random.default_rng(0)) == [None, None]
+    low, high = bootstrap_median(list(np.random.default_rng(1).normal(2.0, 1.0, 200)), np.random.default_rng(0))
+    assert low < 2.1 < 2.4 > high
+    assert high - low == pytest.approx(2 * 1.96 * 1.2533 / np.sqrt(200), rel=0.35)  # of a normal sample's median
 
 
 def test_an_arm_of_failures_is_reported() -> None:
@@ -199,24 +274,41 @@ def test_an_arm_of_failures_is_reported() -> None:
 
 
 def test_choices() -> None:
-    assert bench.chosen_tasks("kitchen/*") == task_names()
-    assert bench.chosen_tasks("kitchen/pu*") == ["kitchen/pull-pot", "kitchen/push-mug", "kitchen/put-away-knife"]
+    assert chosen_tasks("kitchen/*") == task_names()
+    assert chosen_tasks("kitchen/pu*") == ["kitchen/pull-pot", "kitchen/push-mug", "kitchen/put-away-knife"]
+    assert chosen_tasks("kitchen/pull-pot, kitchen/pu*")[0] == "kitchen/pull-pot"
+    assert chosen_tasks(TWO_TASKS) == ["kitchen/clear-table", "kitchen/put-away-knife"]
     assert bench.chosen_arms("full, none") == ["full", "none"]
-    assert list(bench.chosen_seeds("3:5", 10)) == [3, 4]
-    assert list(bench.chosen_seeds(None, 2)) == [0, 1]
+    assert bench.chosen_arms(None) == list(bench.ARMS)
+    assert bench.chosen_arms("none", prices=True) == ["full", "none"]
+    assert "soft-penalty" not in bench.chosen_arms(None, "nan")
+    with pytest.raises(UsageError, match="planner of its own"):
+        bench.chosen_arms("soft-penalty", "nan")
+    assert list(chosen_seeds("3:5", 10)) == [3, 4]
+    assert list(chosen_seeds(None, 2)) == [0, 1]
     for bad in ("3", "5:3", "a:b", "-1:2"):
         with pytest.raises(UsageError):
-            bench.chosen_seeds(bad, 1)
+            chosen_seeds(bad, 1)
     with pytest.raises(UsageError):
         bench.chosen_arms("")
 
 
 def test_shards_are_a_partition() -> None:
     plan = bench.trials(["a", "b"], range(5), list(bench.ARMS), Path("x"))
-    assert len({trial.key for trial in plan}) == len(plan) == 30
+    assert len({trial.key for trial in plan}) == len(plan) == 60
     parts = [plan[part_of(f"{i}/4")] for i in (1, 2, 3, 4)]
     assert sorted(t.key for part in parts for t in part) == sorted(t.key for t in plan)
     assert plan[part_of(None)] == plan
+
+
+def test_prices_need_an_episode_without_each_guardrail() -> None:
+    plan = bench.trials(["kitchen/put-away-knife"], [7], ["full"], Path("x"), planner="nan", prices=True)
+    relaxed = [trial.options["relax"] for trial in plan if trial.arm.startswith(PREFIX)]
+    assert {"speed", "human-separation", "blade-near-human"} <= {name for relax in relaxed for name in relax}
+    assert all(len(relax) == 1 and all(relax.values()) for relax in relaxed)
+    assert all(trial.options["planner"] == "nan" for trial in plan)
+    assert plan[0].arm == "full"
+    assert len({trial.fingerprint() for trial in plan}) == len(plan)
 
 
 # ---- a real bench ----------------------------------------------------------------------------------------------
@@ -228,12 +320,13 @@ def test_a_bench_runs_resumes_and_refuses_other_files(tmp_path: Path) -> None:
         import json, sys
         from pathlib import Path
         from robotctl.bench import guardrails as bench
+        from robotctl.bench.trials import run_trials
         def main():
             folder, resume = Path(sys.argv[1]), sys.argv[2] == "resume"
             plan = bench.trials(["kitchen/put-away-knife"], [4], ["full", "none"], folder, time_limit=1.0)
             seen = []
-            arms = bench.run_bench(plan, 2, resume, lambda trial, answer: seen.append(trial.key))
-            told = bench.bench_answer(arms, ["kitchen/put-away-knife"], [4], folder)
+            answers = run_trials(plan, 2, resume, lambda trial, answer: seen.append(trial.key))
+            told = bench.bench_answer(answers, folder)
             print(json.dumps([seen, told["arms"]]), file=sys.stderr)
         if __name__ == "__main__":
             main()
@@ -258,12 +351,16 @@ def test_a_bench_runs_resumes_and_refuses_other_files(tmp_path: Path) -> None:
     again = run("resume")
     assert again[1] == arms
     assert written == {path: path.stat().st_mtime_ns for path in folder.rglob("*.mcap")}  # nothing ran twice
+    assert bench.bench_answer(filed_answers(folder), folder)["arms"] == arms
     (trial,) = bench.trials(["kitchen/put-away-knife"], [4], ["full"], folder, time_limit=1.0)
     with pytest.raises(UsageError, match="--resume"):
-        bench.run_bench([trial], 1, False, lambda *_: None)
+        run_trials([trial], 1, False, lambda *_: None)
     (other,) = bench.trials(["kitchen/put-away-knife"], [4], ["full"], folder, time_limit=2.0)
     with pytest.raises(UsageError, match="other files"):
-        bench.run_bench([other], 1, True, lambda *_: None)
+        run_trials([other], 1, True, lambda *_: None)
+    (other,) = bench.trials(["kitchen/put-away-knife"], [4], ["full"], folder, time_limit=1.0, planner="stale")
+    with pytest.raises(UsageError, match="other files"):
+        run_trials([other], 1, True, lambda *_: None)
     trial.answer_file.write_text("{")
     with pytest.raises(InvalidFileError, match="not an answer"):
-        bench.run_bench([trial], 1, True, lambda *_: None)
+        run_trials([trial], 1, True, lambda *_: None)

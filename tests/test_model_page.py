@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 
 from robotctl.cli.main import app
 from robotctl.errors import UsageError
+from robotctl.page.document import checked
+from robotctl.page.markup import escaped, tag
+from robotctl.page.plots import Bar, Series, bar_plot, line_plot
+from robotctl.page.svg import ticks
 from robotctl.training import train
 from robotctl.training.page.card import Notes
-from robotctl.training.page.markup import escaped, tag
-from robotctl.training.page.page import checked, model_page, write_page
-from robotctl.training.page.plots import Bar, Series, bar_plot, line_plot
-from robotctl.training.page.svg import ticks
+from robotctl.training.page.page import model_page, write_page
 from robotctl.training.recipe import Amount, Recipe
 from robotctl.world_model.composite import DEFAULT
 from robotctl.world_model.storage import card_path
@@ -266,7 +267,7 @@ def test_a_page_is_written_whole_or_the_path_is_refused(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == model_page(CARD)
     assert [p.name for p in path.parent.iterdir()] == ["page.html"]
     with pytest.raises(UsageError, match=r"ends in \.html"):
-        checked(tmp_path / "page.pdf")
+        checked(tmp_path / "page.pdf", "--page")
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         write_page(tmp_path / "file" / "page.html", CARD)

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from robotctl.bench.guardrails import Trial, arm_figures
+from robotctl.bench.guardrails import arm_figures
+from robotctl.bench.statistics import median
+from robotctl.bench.trials import Trial
 from robotctl.world_model import storage, variants
 from robotctl.world_model.composite import DEFAULT
 
@@ -74,13 +76,7 @@ def _efforts(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     pushes = [sum(step["skill"].startswith("push ") for step in a["skills"]) for a in good]
     tried = [len(a["skills"]) for a in good]
     return {
-        "time_s_median": _median([a["time"]["simulated_s"] for a in good]),
-        "pushes_median": _median(pushes),
-        "skills_median": _median(tried),
+        "time_s_median": median([a["time"]["simulated_s"] for a in good]),
+        "pushes_median": median(pushes),
+        "skills_median": median(tried),
     }
-
-
-def _median(values: Sequence[float]) -> float | None:
-    ordered = sorted(values)
-    n = len(ordered)
-    return None if not n else float(0.5 * (ordered[(n - 1) // 2] + ordered[n // 2]))

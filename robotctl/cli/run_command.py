@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from robotctl.guardrails.load import GuardrailSet
     from robotctl.task import Task
 
-PLANNERS = ("sqp",)
 VIOLATED = 5
 
 
@@ -37,7 +36,7 @@ def run(
     model: Annotated[
         Path | None, typer.Option(help="A world model made by `robotctl train`.", show_default="the packaged one")
     ] = None,
-    planner: Annotated[str, typer.Option(help="The trajectory planner: sqp.")] = "sqp",
+    planner: Annotated[str, typer.Option(help="The trajectory planner: sqp, or one that a package brings.")] = "sqp",
     people: Annotated[str, typer.Option(help="none, default (the task's own), or a file of people.")] = "default",
     time_limit: Annotated[
         float | None, typer.Option(help="Simulated seconds.", min=0.05, show_default="the task's")
@@ -58,12 +57,11 @@ def run(
     """
     from robotctl.bench.episodes import EpisodeJob
     from robotctl.cli.output import print_json, stdout_for_answers
-    from robotctl.errors import UsageError, nearest
     from robotctl.guardrails.load import find_guardrails, load_guardrails
+    from robotctl.planning import registry
     from robotctl.task import load_people, load_task, spoken_of
 
-    if planner not in PLANNERS:
-        raise UsageError(f"--planner: no planner '{planner}'{nearest(planner, PLANNERS)}")
+    registry.check(planner)
     loaded = load_task(task)
     extra = tuple(find_guardrails(text) for text in guardrails or ())
     relaxed = relaxations(relax or [], reason or [])
@@ -82,6 +80,7 @@ def run(
         "model": model,
         "people": "none" if people == "none" else "default",
         "time_limit": time_limit,
+        "planner": planner,
     }
     files = episode_files(out, loaded.name, seed, episodes)
     jobs = [EpisodeJob(task, people_file, {**options, "seed": seed + i, "out": file}) for i, file in enumerate(files)]
@@ -212,6 +211,7 @@ def _show_dry_run(task: Task, rules: GuardrailSet, jobs: list[EpisodeJob], as_js
         "guardrails": [rule.header.id for rule in rules.guardrails],
         "guardrails_sha256": rules.sha256,
         "relaxed": rules.relaxed,
+        "planner": jobs[0].options["planner"],
         "time_limit_s": jobs[0].options["time_limit"] or task.within,
         "episodes": [job.options["out"] for job in jobs],
     }

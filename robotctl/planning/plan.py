@@ -21,6 +21,7 @@ class Status(StrEnum):
     INFEASIBLE = "infeasible"  # some guardrail does not, and no iterate was found that satisfies it
     TIMEOUT = "timeout"  # iterations used up while still improving on an infeasible plan
     NONFINITE = "nonfinite"  # state or solver returned NaN or infinity: there is no plan
+    FAILED = "failed"  # the planner raised an error or answered something that is no plan
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Margin:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the optimizer answers. `trajectory` is None only when the status is NONFINITE."""
+    """What the optimizer answers. `trajectory` is None only when the status is NONFINITE or FAILED."""
 
     status: Status
     trajectory: Trajectory | None
@@ -61,12 +62,12 @@ class Plan:
             k = int(at + 1e-9)
             share = at - k
             v = self.dq_ref[k] if share < 1e-9 else (1.0 - share) * self.dq_ref[k] + share * self.dq_ref[k + 1]
-            if np.abs(v).max() > STILL:
+            if not np.abs(v).max() <= STILL:  # NaN is not stillness: the safety filter is to see it
                 action[: len(v)] = v
         return action
 
 
-def no_plan(dt: float) -> Plan:
+def no_plan(dt: float, status: Status = Status.NONFINITE) -> Plan:
     """The answer to a question with NaN or infinity in it."""
     empty = np.zeros((0, 10))
-    return Plan(Status.NONFINITE, None, empty, empty, empty, dt, {}, {}, "", np.inf, 0, "")
+    return Plan(status, None, empty, empty, empty, dt, {}, {}, "", np.inf, 0, "")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from robotctl.objectives.reach import ReachGoal
+from robotctl.planning.guarded import GuardedPlanner
 from robotctl.planning.plan import Plan, Status
-from robotctl.planning.trajectory_optimizer import TrajectoryOptimizer
+from robotctl.planning.planner import Planner
 from robotctl.robot import BRAKE, RobotModel
 from robotctl.state import TICK, State
 
@@ -32,10 +33,10 @@ def slow_down(dq_ref: np.ndarray) -> np.ndarray:
 
 
 class Replanner:
-    """Asks the optimizer for plans and reads the command of each tick from the newest one."""
+    """Asks the planner for plans and reads the command of each tick from the newest one."""
 
-    def __init__(self, optimizer: TrajectoryOptimizer) -> None:
-        self._optimizer = optimizer
+    def __init__(self, planner: Planner) -> None:
+        self._planner = GuardedPlanner(planner)
         self._plan: Plan | None = None
         self._planned_at = 0.0  # time of the newest plan [s]
         self._goal: ReachGoal | None = None
@@ -44,8 +45,8 @@ class Replanner:
         self._attempt = 0  # how often the goal has been planned for anew
 
     def warm_up(self) -> None:
-        """Compiles or loads the optimizer's kernels."""
-        self._optimizer.warm_up()
+        """Compiles or loads what the first plan needs."""
+        self._planner.warm_up()
 
     def propose(
         self,
@@ -68,7 +69,7 @@ class Replanner:
             cold = changed or self._plan is None or self._failures >= RESCUE or stuck
             guess = None if cold else self._plan
             self._attempt = 0 if changed else self._attempt + cold
-            self._plan = self._optimizer.plan(state, guess, goal, robot, skill, obstacles, attempt=self._attempt)
+            self._plan = self._planner.plan(state, guess, goal, robot, skill, obstacles, attempt=self._attempt)
             self._goal, self._planned_at = goal, state.time
             self._failures = 0 if self._plan.status is Status.SOLVED else (1 if cold else self._failures + 1)
         plan = self._plan

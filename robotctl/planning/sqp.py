@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from robotctl.planning.cost import EFFORT_WEIGHT, ReachCost
+from robotctl.planning.cost import EFFORT_WEIGHT, Expansion, ReachCost
 from robotctl.planning.qp import solve_qp
 from robotctl.planning.row_gradients import linearise, speed_curvature
 from robotctl.planning.rows import ALLOWED, MOTION, Evaluation, evaluate
@@ -173,10 +173,9 @@ class Sqp:
         ddq = np.concatenate([it.u, it.u[-1:]])
         by_q, by_dq = self.model.residual_jacobians(it.q, it.dq, ddq, self.state)
         residual = by_q[1:], by_dq[1:]
-        expansion = self.cost.expand(it.q, it.dq, it.q_real, residual, weights)
-        expansion.hessian[:, 10:, 10:] += speed_curvature(it.q_real, it.dq, self.rules.body, it.multipliers)[1:]
         rows = linearise(it.q_real, it.dq, self.rules, self.tight, it.rows)[1:]
-        values = np.where(it.rows.row[1:, :, :, 0] >= 0, it.rows.value[1:] - BACKOFF[:, None], np.inf)
+        expansion = self._expansion(it, rows, residual, weights)
+        values = np.where(self._constrains(it.rows), it.rows.value[1:] - BACKOFF[:, None], np.inf)
         step = solve_qp(
             self.dt, self.free, expansion.hessian, expansion.gradient, EFFORT_WEIGHT, it.u, rows, values, residual,
             self._control_bounds(it), self._state_bounds(it, trust), PENALTY,
@@ -191,6 +190,22 @@ class Sqp:
         np.add.at(multipliers, (knot + 1, sphere[knot, i]), step.multipliers[knot, MOTION, i])
         left = np.maximum(step.slack - BACKOFF, 0.0)
         return du, multipliers, it.penalty - float((left @ PENALTY).sum()) + step.decrease
+
+    def _expansion(
+        self,
+        it: Iterate,
+        rows: np.ndarray,
+        residual: tuple[np.ndarray, np.ndarray],
+        weights: tuple[np.ndarray, np.ndarray],
+    ) -> Expansion:
+        """The objective about `it`, at knots 1..H; rows (H, 2, K, 20) are its linearised rows."""
+        expansion = self.cost.expand(it.q, it.dq, it.q_real, residual, weights)
+        expansion.hessian[:, 10:, 10:] += speed_curvature(it.q_real, it.dq, self.rules.body, it.multipliers)[1:]
+        return expansion
+
+    def _constrains(self, rows: Evaluation) -> np.ndarray:
+        """Which of the rows at knots 1..H are constraints of the QP, (H, 2, K) bool."""
+        return rows.row[1:, :, :, 0] >= 0
 
     def _trial(self, it: Iterate, du: np.ndarray, step: float, multipliers: np.ndarray) -> Iterate:
         u = np.clip(it.u + step * du, -self.limits.acceleration, self.limits.acceleration)

@@ -86,6 +86,7 @@ class TrajectoryOptimizer:
         clock: Callable[[], float] = time.perf_counter,
         for_filter: bool = True,
         routes: bool = True,
+        program: type[Sqp] = Sqp,
     ) -> None:
         """joints: those that may move; the others stay where they are (3..9: a bolted-down arm).
 
@@ -93,6 +94,8 @@ class TrajectoryOptimizer:
         people), so that it need not step in. Without, a plan keeps the guardrails, and no more.
 
         routes: look for a way round where the straight one is blocked and no seed gets there.
+
+        program: what becomes of the rows (robotctl.planning.soft_penalty makes costs of them, to compare with).
         """
         self._guardrails = tuple(g for g in guardrails if not isinstance(g, WITHOUT_ROWS))
         self._model = model
@@ -102,6 +105,7 @@ class TrajectoryOptimizer:
         self._free = np.array(joints)
         self._times = dt * np.arange(horizon + 1)
         self._clock, self._for_filter, self._routes = clock, for_filter, routes
+        self._program = program
 
     def plan(
         self,
@@ -154,7 +158,7 @@ class TrajectoryOptimizer:
             goal = replace(goal, q=guide)
         at = [state.robot.q_ref] + ([] if goal.q is None else [np.asarray(goal.q, float)])
         rules = build(guardrails, robot, around, at)
-        problem = Sqp(self._model, state, rules, tight, self._cost(goal, None), limits, self._free, self._dt)
+        problem = self._program(self._model, state, rules, tight, self._cost(goal, None), limits, self._free, self._dt)
         route: Route | None = None
         if guess is None or guess.trajectory is None:
             problem, best, route = self._full(problem, goal, attempt, deadline)

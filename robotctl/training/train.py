@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import robotctl
+from robotctl.page.document import checked
 from robotctl.training import recipe as recipes
 from robotctl.training import units
-from robotctl.training.page.page import checked, page_path, write_page
+from robotctl.training.page.page import page_path, write_page
 from robotctl.training.recipe import (
     PARTS,
     QUICK,
@@ -309,7 +310,7 @@ def evaluate_file(
 ) -> dict[str, Any]:
     """Evaluates a model file (None: the packaged one) on the recipe's test data. page: an HTML file to write, too."""
     if page is not None:
-        checked(page)
+        checked(page, "--page")
     model = _open(recipe, path)
     evaluation, transitions = evaluate(model, recipe, folder, progress, curve)
     if page is not None:

@@ -6,29 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from robotctl.page.document import figure, table
+from robotctl.page.markup import Markup, join, tag
+from robotctl.page.plots import Bar, Series, bar_plot, line_plot
+from robotctl.page.svg import Level
 from robotctl.training.page.card import Notes, at
-from robotctl.training.page.markup import Markup, join, tag
-from robotctl.training.page.plots import Bar, Series, bar_plot, line_plot
 from robotctl.training.page.sentences import WANTED, Value, count, words
-from robotctl.training.page.svg import Level
-
-
-def paragraph(*children: Any, **attributes: Any) -> Markup:
-    return tag("p", *children, **attributes)
-
-
-def figure(plot: Markup | None, caption: str) -> Markup | None:
-    """A plot and what it shows; nothing if there is no plot."""
-    return None if plot is None else tag("figure", tag("figcaption", caption), plot)
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Markup | None:
-    """A table whose first column names the rows; nothing without rows."""
-    if not rows:
-        return None
-    top = tag("tr", *(tag("th", cell, scope="col") for cell in head))
-    body = [tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows]
-    return tag("div", tag("table", tag("thead", top), tag("tbody", *body)), class_="scroll")
 
 
 def errors_by_horizon(part: Notes, curves: dict[str, list[Value]], caption: str) -> Markup:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robotctl.errors import UsageError
+from robotctl.page.document import document, paragraph, table, write
+from robotctl.page.markup import Markup, tag
 from robotctl.training.page.card import Notes, at
-from robotctl.training.page.markup import Markup, join, tag
-from robotctl.training.page.parts import Section, count, paragraph, section_of, table
+from robotctl.training.page.parts import Section, count, section_of
 
 COUNTED = {
     "people": ("people watched", "windows"),
@@ -18,37 +18,6 @@ COUNTED = {
     "pushes": ("things pushed", "steps"),
 }
 MOST_PARTS = 40
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a browser fetches nothing, whatever a card contains
-STYLE = """
-:root { color-scheme: light; }
-body { margin: 0; background: #fff; color: #1b1b1b; font: 16px/1.55 system-ui, "DejaVu Sans", sans-serif; }
-main { max-width: 800px; margin: 0 auto; padding: 32px 20px 80px; }
-h1 { font-size: 28px; line-height: 1.2; margin: 0 0 6px; overflow-wrap: anywhere; }
-h2 { font-size: 22px; margin: 56px 0 4px; padding-top: 20px; border-top: 1px solid #ddd; overflow-wrap: anywhere; }
-h3 { font-size: 17px; margin: 32px 0 4px; }
-p { margin: 10px 0; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; margin: 12px 0 20px; }
-table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 4px 12px 4px 0; border-bottom: 1px solid #eee; vertical-align: top; }
-th:first-child, .words td, .words th { text-align: left; font-weight: normal; }
-thead th { color: #555; font-weight: normal; }
-.words td { overflow-wrap: anywhere; }
-.overview td { white-space: nowrap; }
-.bad { color: #b03a00; font-weight: bold; }
-.lead { color: #555; font-size: 14px; }
-code { font-size: 13px; overflow-wrap: anywhere; }
-figure { margin: 28px 0 20px; }
-figcaption { font-size: 14px; color: #333; margin-bottom: 8px; }
-svg.plot { width: 100%; height: auto; display: block; font: 12px system-ui, "DejaVu Sans", sans-serif; }
-svg .grid { stroke: #e6e6e6; }
-svg .axis { stroke: #888; }
-svg .level { stroke: #111; stroke-dasharray: 3 3; }
-svg .band { fill: #dcefe2; }
-svg .tick { fill: #333; }
-svg .title { fill: #333; font-size: 13px; }
-svg .note { fill: #666; font-size: 11px; }
-@media print { h2 { break-after: avoid; } figure { break-inside: avoid; } }
-"""
 
 
 def model_page(card: Mapping[str, Any], seconds: Mapping[str, float] | None = None) -> str:
@@ -69,13 +38,7 @@ def model_page(card: Mapping[str, Any], seconds: Mapping[str, float] | None = No
         tag("h2", "Words"),
         _glossary(),
     )  # fmt: skip
-    head = join(
-        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
-        tag("title", title),
-        tag("style", Markup(STYLE)),
-    )
-    return f"<!DOCTYPE html>\n{tag('html', tag('head', head), tag('body', body), lang='en')}\n"
+    return document(title, body)
 
 
 def page_path(model: Path) -> Path:
@@ -83,24 +46,9 @@ def page_path(model: Path) -> Path:
     return model.with_suffix(".html")
 
 
-def checked(path: Path) -> Path:
-    """A path that a page can be written to; UsageError otherwise."""
-    if path.suffix not in (".html", ".htm"):
-        raise UsageError(f"--page {path}: a page ends in .html")
-    if path.is_dir():
-        raise UsageError(f"--page {path}: is a folder")
-    return path
-
-
 def write_page(path: Path, card: Mapping[str, Any], seconds: Mapping[str, float] | None = None) -> None:
     """Writes the page of a card, as a whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(model_page(card, seconds), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(f"{path}: the page cannot be written: {error.strerror or error}") from error
+    write(path, model_page(card, seconds))
 
 
 def _overview(sections: list[Section]) -> Markup | None:

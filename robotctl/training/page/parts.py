@@ -6,20 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from robotctl.page.document import figure, paragraph, table
+from robotctl.page.markup import Markup, join, tag
+from robotctl.page.plots import Bar, Series, bar_plot, line_plot
 from robotctl.training.page.card import Notes, at
 from robotctl.training.page.figures import (
     cell,
     coverage_plot,
     errors_by_horizon,
-    figure,
     learning_curve,
     levels,
-    paragraph,
-    table,
     wilson,
 )
-from robotctl.training.page.markup import Markup, join, tag
-from robotctl.training.page.plots import Bar, Series, bar_plot, line_plot
 from robotctl.training.page.sentences import (
     Value,
     best_of,

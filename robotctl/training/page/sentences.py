@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from robotctl.page.markup import tag
 from robotctl.training.page.card import Notes, at
-from robotctl.training.page.markup import tag
 
 WANTED = (-0.02, 0.03)  # coverage may be that much off what is declared: neither too bold nor too wide
 WORDS = {

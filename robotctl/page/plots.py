@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from robotctl.training.page.markup import Markup, tag
-from robotctl.training.page.svg import (
+from robotctl.page.markup import Markup, tag
+from robotctl.page.svg import (
     COLOURS,
     DASHES,
     WIDTH,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from robotctl.training.page.markup import Markup, join, tag
+from robotctl.page.markup import Markup, join, tag
 
 # Told apart by people with any colour vision: Okabe and Ito 2008, "Color universal design". Dashes help, too.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#9a6b00", "#4a9fd0", "#555555")
