@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -37,28 +38,32 @@ FRAMES: dict[str, tuple[int, tuple[float, float, float]]] = {
 }  # fmt: skip
 
 
-def robot_checks(spheres: Spheres = ROBOT_SPHERES) -> list[Check]:
-    """How far each body of the robot reaches out of the spheres of its frame."""
-    out = []
+@lru_cache(maxsize=1)
+def robot_bodies() -> tuple[tuple[str, int, np.ndarray], ...]:
+    """Of every link's shapes: what they are, their frame, and their points (N, 3) there, over the fingers' stroke."""
     model = scenes_folder() / "assets" / "robot.urdf"
+    out = []
     for link in ET.parse(model).getroot().iter("link"):
         name = str(link.get("name"))
         if name not in FRAMES:
             continue
         frame, offset = FRAMES[name]
-        own = spheres.frame == frame
+        slides = np.linspace(0.0, STROKE / 2, OPENINGS) if frame == HAND and name != "panda_hand" else np.zeros(1)
+        sign = 1.0 if "left" in name else -1.0
         for shapes in ("collision", "visual"):
             points = link_points(link, shapes, model)
-            if len(points) == 0:
-                continue
-            places = [points + offset]
-            if frame == HAND and name != "panda_hand":
-                sign = 1.0 if "left" in name else -1.0
-                slides = sign * np.linspace(0.0, STROKE / 2, OPENINGS)
-                places = [points + offset + np.array([0.0, y, 0.0]) for y in slides]
-            reach = np.concatenate([outside(p, spheres.offset[own], spheres.radius[own]) for p in places])
-            out.append(_check(f"{name.removeprefix('panda_')}, {shapes}", reach))
-    return out
+            if len(points):
+                places = [points + offset + np.array([0.0, sign * y, 0.0]) for y in slides]
+                out.append((f"{name.removeprefix('panda_')}, {shapes}", frame, np.concatenate(places)))
+    return tuple(out)
+
+
+def robot_checks(spheres: Spheres = ROBOT_SPHERES) -> list[Check]:
+    """How far each body of the robot reaches out of the spheres of its frame."""
+    return [
+        _check(name, outside(points, spheres.offset[spheres.frame == frame], spheres.radius[spheres.frame == frame]))
+        for name, frame, points in robot_bodies()
+    ]
 
 
 def object_checks(scene: Scene) -> list[Check]:

@@ -59,7 +59,7 @@ class Found:
     brakes: list[Brake] = field(default_factory=list)
     loaded: list[Brake] = field(default_factory=list)
     touching: list[Touching] = field(default_factory=list)
-    touches: int = 0  # free motions left out because the robot touched something
+    touches: int = 0  # motions left out because the robot touched something
 
 
 Job = Callable[[], None]
@@ -81,9 +81,9 @@ def verify_robot(
             progress(done, len(jobs))
         job()
     assumed, limit = rules.assumptions, scene.actuators.torque_limit
-    left_out = f"{found.touches} more left out: they touched something" if found.touches else ""
+    left_out = f"{found.touches} motions, with a load or without, touched something and are left out"
     checks = [
-        *tracking_checks(EMPTY, found.free, assumed, limit, left_out),
+        *tracking_checks(EMPTY, found.free, assumed, limit, left_out if found.touches else ""),
         *tracking_checks(ALONE, found.alone, assumed, limit),
         *loaded_checks(found.carried, assumed, limit),
         *grip_check(found.kept),
@@ -133,7 +133,9 @@ def _jobs(scene: Scene, rules: Rules, seed: int, motions: int, found: Found) -> 
         def carry(n: int = n, kind: ObjectKind = kind) -> None:
             generator = np.random.default_rng([seed, CARRY, n])
             recordings, kept = carry_motions(scene, rules, kind, max(1, motions // 8), generator)
-            found.carried += [(recording, kind) for recording in recordings]
+            alone = [recording for recording in recordings if not recording.touched.any()]
+            found.touches += len(recordings) - len(alone)
+            found.carried += [(recording, kind) for recording in alone]
             found.kept[kind.name] = kept
 
         yield carry
@@ -189,7 +191,7 @@ def carry_motions(
                 rig.step(restless.propose())
             stop(rig)
             recordings.append(rig.recording().part(start))
-        return [r for r in recordings if not r.touched.any()], rig.held
+        return recordings, rig.held
 
 
 def free_brakes(room: Scene, assumed: Assumptions, generator: np.random.Generator) -> Iterator[Brake]:

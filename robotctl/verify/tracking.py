@@ -14,6 +14,7 @@ import numpy as np
 from robotctl.guardrails.guardrail import Assumptions
 from robotctl.judge.machine import FASTEST, poses
 from robotctl.judge.monitor import landmarks
+from robotctl.robot import JOINT_NAMES
 from robotctl.safety.safety_filter import JOINT_ERROR
 from robotctl.verify.check import Check, at_least, at_most
 from robotctl.verify.rig import Recording
@@ -26,7 +27,7 @@ class Tracking:
     error: np.ndarray  # (M,) off its delayed reference [m]
     faster: np.ndarray  # (M,) than its delayed reference [m/s]
     delay: np.ndarray  # (M,) smallest delay with which all is as assumed; inf: none up to the one assumed [s]
-    joint: np.ndarray  # (M,) joint farthest from its delayed reference [m, rad]
+    joint: np.ndarray  # (M, 10) each joint off its reference at the delay that serves it best [m, rad]
 
 
 def tracking(recording: Recording, assumed: Assumptions) -> Tracking:
@@ -49,7 +50,7 @@ def tracking(recording: Recording, assumed: Assumptions) -> Tracking:
         np.take_along_axis(apart, best, 1)[:, 0].max(axis=1),
         np.take_along_axis(excess, best, 1)[:, 0].max(axis=1),
         delay.max(axis=1),
-        off.max(axis=1),
+        off,
     )
 
 
@@ -76,15 +77,22 @@ def tracking_checks(
     def check(name: str, limit: float, values: np.ndarray, unit: str, said: str = note) -> Check:
         return at_most(name, condition, limit, values, unit, "steps", motions, said)
 
-    mm, fastest = 1e3, 100.0 * _rows(speed).max(axis=1)
+    mm, fastest = 1e3, 100.0 * _rows(speed)
+    joint = mm * _rows([t.joint for t in found])
     return [
         check("tracking_error", mm * assumed.tracking_error, mm * joined("error"), "mm"),
         check("tracking_speed_error", mm * assumed.tracking_speed_error, mm * joined("faster"), "mm/s"),
         check("actuation_latency", mm * assumed.actuation_latency, mm * served, "ms", unserved or note),
-        check("joint_error", mm * JOINT_ERROR, mm * joined("joint"), "mm, mrad"),
-        check("joint_speed", 100.0, fastest, "% of limit"),
+        check("joint_error", mm * JOINT_ERROR, joint.max(axis=1), "mm, mrad", worst_joint(joint, note)),
+        check("joint_speed", 100.0, fastest.max(axis=1), "% of limit", worst_joint(fastest, note)),
         torque_check(condition, recordings, torque_limit, note),
     ]
+
+
+def worst_joint(values: np.ndarray, note: str = "") -> str:
+    """Which of the joints' values (M, 10) is the largest, in words."""
+    said = f"worst joint {JOINT_NAMES[int(values.max(axis=0).argmax())]}" if len(values) else ""
+    return "; ".join(filter(None, (said, note)))
 
 
 def torque_check(condition: str, recordings: Sequence[Recording], limit: np.ndarray, note: str = "") -> Check:
