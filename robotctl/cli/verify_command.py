@@ -34,13 +34,15 @@ def robot(
     """
     import sys
 
-    from robotctl.cli.output import COMPILING, console, noted_if_slow, print_json, stdout_for_answers
+    from robotctl.cli.output import console, note, print_json, stdout_for_answers
     from robotctl.guardrails.load import find_guardrails, load_guardrails
     from robotctl.scene_files import load_scene
 
     loaded = load_scene(scene)
     rules = load_guardrails((find_guardrails(guardrails),), loaded)
-    with stdout_for_answers(), noted_if_slow(COMPILING, 20.0), _counting(sys.stderr.isatty(), "verifying") as progress:
+    if not sys.stderr.isatty():
+        note("measuring takes about two minutes")
+    with stdout_for_answers(), _counting(sys.stderr.isatty(), "measuring") as progress:
         from robotctl.verify.robot import verify_robot
 
         answer = verify_robot(loaded, rules, seed, motions, progress)
