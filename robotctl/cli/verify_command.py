@@ -72,7 +72,8 @@ def _robot_parts(answer: dict[str, Any]) -> Iterator[Any]:
         rows.append(nearest | {"condition": f"{len(covered)} bodies, nearest {nearest['condition']}", "n": n})
     for row in rows:
         word = "[dim]-[/]" if row["assumed"] is None else "[green]yes[/]" if row["holds"] else "[bold red]no[/]"
-        figures = (number(row[key], 1) for key in ("assumed", "worst", "p99"))
+        digits = 2 if row["name"] == "coverage" else 1
+        figures = (number(row[key], digits) for key in ("assumed", "worst", "p99"))
         count, motions = f"{row['n']:,} {row['of']}", str(row["motions"] or "")
         grid.add_row(safe(row["name"]), safe(row["condition"]), *figures, row["unit"], count, motions, word)
     yield grid

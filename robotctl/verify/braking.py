@@ -15,6 +15,7 @@ from robotctl.robot import BRAKE, DQ_MAX, Q_MAX, Q_MIN
 from robotctl.state import N_JOINTS, TICK
 from robotctl.verify.check import Check, at_most
 from robotctl.verify.rig import Recording, Rig
+from robotctl.verify.tracking import delay_steps
 
 RUN_UP = 0.8  # at most, for the joints to get to their speed [s]
 AFTER = 0.4  # the robot is looked at for this long after its reference has come to rest [s]
@@ -27,6 +28,15 @@ class Brake:
     recording: Recording
     begin: int
     rest: int
+
+    @property
+    def run_up(self) -> Recording:
+        """The rows before the brake."""
+        return self.recording.part(0, self.begin)
+
+    def from_brake(self, assumed: Assumptions) -> Recording:
+        """The rows from the brake on, and as many before as a delay looks back."""
+        return self.recording.part(max(0, self.begin - delay_steps(assumed, self.recording.dt) - 1))
 
 
 def ways(count: int, generator: np.random.Generator) -> list[np.ndarray]:

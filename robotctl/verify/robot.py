@@ -18,7 +18,7 @@ from robotctl.guardrails.guardrail import Assumptions, Guardrail
 from robotctl.robot import ROBOT_SPHERES, Spheres
 from robotctl.scene import ObjectKind, Scene
 from robotctl.skills.gripping import lift_load
-from robotctl.state import TICK
+from robotctl.state import N_JOINTS, TICK
 from robotctl.verify.braking import Brake, brake, braking_checks, ways
 from robotctl.verify.check import Check, at_least
 from robotctl.verify.contact import Touching, cuts, drags, presses, pushes, scrapes
@@ -87,8 +87,8 @@ def verify_robot(
         *tracking_checks(ALONE, found.alone, assumed, limit),
         *loaded_checks(found.carried, assumed, limit),
         *grip_check(found.kept),
-        *brake_checks("braking, empty hand", found.brakes, assumed, limit),
-        *brake_checks(f"braking, {_heaviest_name(scene)} in the hand", found.loaded, assumed, limit),
+        *brake_checks("empty hand", found.brakes, assumed, limit),
+        *brake_checks(f"{_heaviest_name(scene)} in the hand", found.loaded, assumed, limit),
         *contact_checks(found.touching, assumed, limit),
         *robot_checks(spheres),
         *object_checks(scene),
@@ -216,8 +216,9 @@ def loaded_brakes(
         rig.guard((*limits_only(), Apart((lift.stand,))))
         for way in ways(BRAKES, generator):
             one = brake(rig, way, 0.0)
-            if rig.held:
-                yield one
+            if not rig.held:  # it slipped out of the hand: the rest would be brakes without it
+                return
+            yield one
 
 
 def loaded_checks(
@@ -246,12 +247,17 @@ def grip_check(kept: dict[str, bool]) -> list[Check]:
     return [at_least("held_to_the_end", LOADED, 1.0, values, "share", "kinds", note=note)] if kept else []
 
 
-def brake_checks(condition: str, brakes: Sequence[Brake], assumed: Assumptions, limit: np.ndarray) -> list[Check]:
-    """Tracking while braking, and when and where the robot is at rest."""
+def brake_checks(load: str, brakes: Sequence[Brake], assumed: Assumptions, limit: np.ndarray) -> list[Check]:
+    """Tracking while the joints speed up and while they brake, and when and where the robot is at rest."""
     if not brakes:
         return []
-    recordings = [one.recording for one in brakes]
-    return [*tracking_checks(condition, recordings, assumed, limit), *braking_checks(condition, brakes, assumed)]
+    speeding, braking = f"speeding up, {load}", f"braking, {load}"
+    lost = f"slipped out of the hand after {len(brakes)} brakes" if len(brakes) < N_JOINTS + BRAKES else ""
+    return [
+        *tracking_checks(speeding, [one.run_up for one in brakes], assumed, limit, lost),
+        *tracking_checks(braking, [one.from_brake(assumed) for one in brakes], assumed, limit, lost),
+        *braking_checks(braking, brakes, assumed),
+    ]
 
 
 def contact_checks(touching: Sequence[Touching], assumed: Assumptions, limit: np.ndarray) -> list[Check]:
