@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+NOT_HOLDING = 4
 verify_app = typer.Typer(help="Checks the assumptions of the safety case.", no_args_is_help=True)
 
 
@@ -84,3 +86,86 @@ def filter_(
     if answer["failures"] and replay is None:
         note(f"to run a failure again: robotctl verify filter --replay {answer['cases'][0]}")
     raise typer.Exit(5 if answer["failures"] else 0)
+
+
+@verify_app.command("robot")
+def robot(
+    scene: Annotated[str, typer.Argument(help="A scene by name or file.")] = "kitchen",
+    guardrails: Annotated[
+        str, typer.Option("--guardrails", metavar="FILE", help="Whose assumptions, by name or path.")
+    ] = "household",
+    seed: Annotated[int, typer.Option(help="Same seed, same figures.", min=0, envvar="ROBOTCTL_SEED")] = 0,
+    motions: Annotated[int, typer.Option(help="Random motions with an empty hand; the rest goes with it.", min=1)] = 24,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Does the robot do what the safety case assumes of it?
+
+    Moves, loads, brakes and touches things in the simulator, as far as the filter lets it, and measures at 240 Hz what
+    is assumed of tracking, braking, grip, covering spheres and sensors. Exit code 4 if something does not hold.
+    """
+    import sys
+
+    from robotctl.cli.output import console, note, print_json, stdout_for_answers
+    from robotctl.guardrails.load import find_guardrails, load_guardrails
+    from robotctl.scene_files import load_scene
+
+    loaded = load_scene(scene)
+    rules = load_guardrails((find_guardrails(guardrails),), loaded)
+    if not sys.stderr.isatty():
+        note("measuring takes about two minutes")
+    with stdout_for_answers(), _counting(sys.stderr.isatty(), "measuring") as progress:
+        from robotctl.verify.robot import verify_robot
+
+        answer = verify_robot(loaded, rules, seed, motions, progress)
+    if as_json:
+        print_json(answer)
+    else:
+        for part in _robot_parts(answer):
+            console().print(part)
+    raise typer.Exit(0 if answer["holds"] else NOT_HOLDING)
+
+
+def _robot_parts(answer: dict[str, Any]) -> Iterator[Any]:
+    """A row for each check; bodies that their spheres hold share one."""
+    from rich.table import Table
+
+    from robotctl.cli.report import number, safe
+
+    grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("check", "condition", "assumed", "worst", "99 %", "unit", "n", "motions", "holds"):
+        left = heading in ("check", "condition", "unit", "holds")
+        grid.add_column(heading, justify="left" if left else "right", no_wrap=heading in ("check", "holds"))
+    covered = [c for c in answer["checks"] if c["name"] == "coverage" and c["holds"]]
+    rows = [c for c in answer["checks"] if c not in covered]
+    if covered:
+        nearest = max(covered, key=lambda c: float(c["worst"]))
+        n = sum(c["n"] for c in covered)
+        rows.append(nearest | {"condition": f"{len(covered)} bodies, nearest {nearest['condition']}", "n": n})
+    for row in rows:
+        word = "[dim]-[/]" if row["assumed"] is None else "[green]yes[/]" if row["holds"] else "[bold red]no[/]"
+        digits = 2 if row["name"] == "coverage" else 1
+        figures = (number(row[key], digits) for key in ("assumed", "worst", "p99"))
+        count, motions = f"{row['n']:,} {row['of']}", str(row["motions"] or "")
+        grid.add_row(safe(row["name"]), safe(row["condition"]), *figures, row["unit"], count, motions, word)
+    yield grid
+    failed = [row for row in rows if not row["holds"]]
+    for row in failed:
+        note = f"; {safe(row['note'])}" if row["note"] else ""
+        yield f"[bold red]does not hold[/]: {safe(row['name'])}, {safe(row['condition'])}{note}"
+    if not failed:
+        yield f"[green]all {len(answer['checks'])} checks hold[/], seed {answer['seed']}"
+
+
+@contextmanager
+def _counting(shown: bool, what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A function to call with what is done and what there is in all, shown as a bar on stderr; None if not shown."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), TimeElapsedColumn(), TextColumn("[dim]left[/]"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

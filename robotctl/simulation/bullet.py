@@ -41,6 +41,7 @@ class BulletSimulator:
         self.rendering = rendering
         self._built: World | None = None
         self._truth: Truth | None = None
+        self._torques: list[np.ndarray] = []
 
     # ---- the door -------------------------------------------------------------------------------------------
 
@@ -63,6 +64,7 @@ class BulletSimulator:
         for step in range(-SETTLE, 0):
             self._advance(step * DT)
         self._record([self._sample(0.0)], [])
+        self._torques = self._torques[-1:]
         return self._observe()
 
     def step(self, action: np.ndarray) -> Observation:
@@ -74,6 +76,7 @@ class BulletSimulator:
             raise UsageError("the simulator must be reset before it is stepped")
         self._drives.command(action)
         samples, contacts = [], []
+        self._torques = []
         self._people_at([(self._ticks * STEPS + k + 1) * DT for k in range(STEPS)])
         for k in range(STEPS):
             begin = (self._ticks * STEPS + k) * DT
@@ -91,6 +94,10 @@ class BulletSimulator:
         if self._truth is None:
             raise UsageError("the simulator must be reset before it has a truth")
         return self._truth
+
+    def torques(self) -> np.ndarray:
+        """What the drives gave during the last tick, (K, 10) [N, N m], rows as in `truth`."""
+        return np.array(self._torques)
 
     def close(self) -> None:
         """Frees the engine."""
@@ -142,6 +149,7 @@ class BulletSimulator:
         """From `begin` to the next physics step."""
         world = self._world
         torque = self._drives.torque(begin, self._q, self._dq)
+        self._torques.append(torque)
         p.setJointMotorControlArray(
             world.robot, world.joints, p.TORQUE_CONTROL, forces=torque.tolist(), physicsClientId=world.client
         )

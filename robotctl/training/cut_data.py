@@ -21,7 +21,7 @@ from robotctl.simulation.sensing import in_ball
 from robotctl.skills.cut import ABOVE, ASIDE, LEFT, SPEED, lever
 from robotctl.skills.cutting import BESIDE, END, PARTED, Cut, faces, features, gap
 from robotctl.state import TICK, ObjectState, Observation
-from robotctl.training.push_data import POSTURES, follow, reach
+from robotctl.training.push_data import POSTURES, Simulate, follow, reach
 from robotctl.world_model.skill_outcome import SkillAttempt
 
 TOP = 0.92  # height of the board [m]
@@ -207,12 +207,12 @@ def _trapezoid(times: np.ndarray, length: float, top: float) -> np.ndarray:
     return np.asarray(0.5 * RAMP * up**2 + top * np.maximum(t - ramp, 0.0) - 0.5 * RAMP * down**2)
 
 
-def try_cut(room: CutRoom, generator: np.random.Generator) -> SkillAttempt:
+def try_cut(room: CutRoom, generator: np.random.Generator, simulate: Simulate = BulletSimulator) -> SkillAttempt:
     """One cut in the simulator: whether the pieces are apart and the knife is still in the hand."""
     scene, seam, plan, edge = room.scene, room.seam, room.plan, room.blade.edge
     assert edge is not None
     food = scene.kind_of(seam.first)
-    with BulletSimulator(scene) as simulator:
+    with simulate(scene) as simulator:
         arm = Arm(simulator, int(generator.integers(2**31)))
         arm.rest(TICK, room.blade.grasps[0].opening if room.blade.grasps else STROKE)
         arm.rest(CLOSE)

@@ -20,7 +20,7 @@ from robotctl.skills.pick import LIFT
 from robotctl.skills.place import OPEN_TIME, RETREAT
 from robotctl.skills.pull import CLOSE_TIME, LEVEL, LONGEST, MISSED, SPEED, UPRIGHT
 from robotctl.state import TICK, ObjectState
-from robotctl.training.push_data import AROUND, POSTURES, TABLE, TOP, follow, reach
+from robotctl.training.push_data import AROUND, POSTURES, TABLE, TOP, Simulate, follow, reach
 from robotctl.world_model.skill_outcome import SkillAttempt
 
 WAY = (0.04, LONGEST)  # of a pull [m]
@@ -88,7 +88,7 @@ def _stretch(start: np.ndarray, end: np.ndarray, speed: float) -> np.ndarray:
     return np.asarray(start + share[:, None] * (end - start))
 
 
-def _arm_path(tried: Try, off: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
+def hand_path(tried: Try, off: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
     """Joint reference (T, 10) and finger opening (T,) at every tick; None if no base beside the slab reaches it.
 
     off: error (3,) of the hand at the grasp [m].
@@ -132,7 +132,7 @@ def _arm_path(tried: Try, off: np.ndarray, generator: np.random.Generator) -> tu
 
 
 @dataclass(frozen=True)
-class _Tried:
+class Tried:
     """How a try went."""
 
     tried: Try
@@ -143,7 +143,13 @@ class _Tried:
     duration: float  # [s]
 
 
-def _attempt(scene: Scene, kind: ObjectKind, draw: Draw, generator: np.random.Generator) -> _Tried | None:
+def play_out(
+    scene: Scene,
+    kind: ObjectKind,
+    draw: Draw,
+    generator: np.random.Generator,
+    simulate: Simulate = BulletSimulator,
+) -> Tried | None:
     """One try in the simulator; None if no arm posture reaches it. The scene gives actuators and sensors."""
     yaw = float(generator.uniform(-np.pi, np.pi))
     item = ObjectState("thing", kind.name, kind.labels, np.zeros(3), quaternion_from_matrix(rotation_z(yaw)), 0.0)
@@ -152,7 +158,7 @@ def _attempt(scene: Scene, kind: ObjectKind, draw: Draw, generator: np.random.Ge
         # The way passes near the middle of the slab.
         at = np.array([*generator.uniform(-0.04, 0.04, 2) - tried.drag[:2] / 2, TOP])
         tried = tried.moved(at)
-        found = _arm_path(tried, generator.normal(scale=ERROR, size=3) * [1.0, 1.0, 0.5], generator)
+        found = hand_path(tried, generator.normal(scale=ERROR, size=3) * [1.0, 1.0, 0.5], generator)
         if found is not None:
             break
     else:
@@ -162,7 +168,7 @@ def _attempt(scene: Scene, kind: ObjectKind, draw: Draw, generator: np.random.Ge
     stands = Item("thing", kind.name, at, yaw, 0.0, 0.0)
     room = replace(scene, furniture=(slab,), items=(stands,), robot_start=path[0], kinds={kind.name: kind})
     velocity = np.gradient(path, TICK, axis=0)
-    with BulletSimulator(room) as simulator:
+    with simulate(room) as simulator:
         observation = simulator.reset(int(generator.integers(2**31)))
         start = simulator.truth().object_position[-1, 0].copy()
         for tick in range(len(path) - 1):
@@ -172,13 +178,13 @@ def _attempt(scene: Scene, kind: ObjectKind, draw: Draw, generator: np.random.Ge
     end = truth.object_position[-1, 0]
     up = float(matrix_from_quaternion(truth.object_quaternion[-1, 0])[2, 2])
     away = float(np.linalg.norm(tcp_pose(truth.q[-1])[0] - end))
-    return _Tried(tried, replace(item, position=at), end - start, up, away, len(path) * TICK)
+    return Tried(tried, replace(item, position=at), end - start, up, away, len(path) * TICK)
 
 
 def try_pull(scene: Scene, kind: ObjectKind, generator: np.random.Generator) -> SkillAttempt | None:
     """One pull; None if no arm posture reaches it. A success if the object stands where the hand meant to bring it."""
     kind = replace(kind, friction=kind.friction * float(np.exp(generator.uniform(*np.log(ROUGHNESS)))))
-    went = _attempt(scene, kind, random_pull, generator)
+    went = play_out(scene, kind, random_pull, generator)
     if went is None:
         return None
     missed = float(np.linalg.norm((went.change - went.tried.drag)[:2]))
@@ -190,7 +196,7 @@ def try_pull(scene: Scene, kind: ObjectKind, generator: np.random.Generator) -> 
 
 def try_lift(scene: Scene, kind: ObjectKind, generator: np.random.Generator) -> SkillAttempt | None:
     """One pick; None if no arm posture reaches it. A success if the object came up with the hand."""
-    went = _attempt(scene, kind, random_lift, generator)
+    went = play_out(scene, kind, random_lift, generator)
     if went is None:
         return None
     good = went.change[2] > LIFTED * LIFT and went.away < kind.radius + kind.height

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +31,8 @@ EVERY = round(STEP / TICK)  # ticks in a step
 EXACT = 5e-5  # the arm's path is this near the push's [m, rad]
 TOPPLED = 0.95  # z component of an upright thing's own z axis, at least
 POSTURES = (np.array([0.0, 0.45, 0.0, -2.0, 0.0, 2.45, 0.785]), np.array([0.0, 0.1, 0.0, -2.4, 0.0, 2.5, 0.785]))
+
+Simulate = Callable[[Scene], Any]  # makes a BulletSimulator of a scene, or what stands for one
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,13 @@ def follow(q: np.ndarray, positions: np.ndarray, rotation: np.ndarray) -> np.nda
     return np.array(path)
 
 
-def try_push(scene: Scene, kind: ObjectKind, push: Push, generator: np.random.Generator) -> PushTrace | None:
+def try_push(
+    scene: Scene,
+    kind: ObjectKind,
+    push: Push,
+    generator: np.random.Generator,
+    simulate: Simulate = BulletSimulator,
+) -> PushTrace | None:
     """One push in the simulator; None if no arm posture reaches it. The scene gives actuators and sensors."""
     thing = np.array([*generator.uniform(-0.04, 0.04, 2), generator.uniform(-np.pi, np.pi)])
     path = arm_path(push, thing, Pushed.of(kind).tip, generator)
@@ -143,7 +153,7 @@ def try_push(scene: Scene, kind: ObjectKind, push: Push, generator: np.random.Ge
     # The reference integrates velocities that change linearly over a tick; least squares keeps them smooth.
     velocity = np.gradient(path, TICK, axis=0)
     rows = []
-    with BulletSimulator(room) as simulator:
+    with simulate(room) as simulator:
         observation = simulator.reset(int(generator.integers(2**31)))
         eyes = Estimator(room)
         toppled = False
