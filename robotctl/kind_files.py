@@ -54,6 +54,7 @@ class _KindFile(Strict):
     radius: Annotated[float, Unit("m", positive=True, maximum=2)]
     spheres: Annotated[list[_Sphere], Field(max_length=64)]
     blade_spheres: Annotated[list[_Sphere], Field(max_length=64)] = []
+    slip: Annotated[float, Unit("m/s", minimum=0, maximum=10)] = 0.15
     grasps: Annotated[list[_GraspFile], Field(max_length=64)] = []
     edge: _EdgeFile | None = None
     cut_force: Annotated[float, Unit("N", positive=True, maximum=100)] | None = None
@@ -124,6 +125,7 @@ def _kind(document: Document, location: Location, file: _KindFile) -> ObjectKind
         edge=None if file.edge is None else _edge(document, (*location, "edge"), file.edge),
         cut_force=file.cut_force or 0.0,
         cut_faces=tuple(file.cut_faces),
+        slip=file.slip,
     )
 
 

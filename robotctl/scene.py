@@ -103,6 +103,9 @@ class ObjectKind:
     edge: Edge | None = None  # what it cuts with
     cut_force: float = 0.0  # with which a blade opens a seam between pieces of this kind [N]; 0: it cannot be cut
     cut_faces: tuple[float, ...] = ()  # where along the body's x axis its cut faces are [m]
+    slip: float = (
+        0.15  # how much faster than the hand that holds it a point of it may move, sticking and slipping [m/s]
+    )
 
     def face(self, x: float) -> np.ndarray:
         """Middle of the cut face at x, (3,) in the body frame [m]."""

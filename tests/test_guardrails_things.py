@@ -40,8 +40,10 @@ ASSUMED = Assumptions(
     actuation_latency=0.06,
 )
 HOT = Held("cup_1", "cup", frozenset({"hot"}), transform(np.eye(3), np.array([0.0, 0.0, 0.12])))
-CUP = SimpleNamespace(spheres=np.array([[0.0, 0.0, 0.0, 0.05]]), blade=np.zeros(1, bool))
-KNIFE = SimpleNamespace(spheres=np.array([[0.05 * i, 0, 0, 0.02] for i in (-2, -1, 0, 1, 2)]), blade=np.arange(5) > 2)
+CUP = SimpleNamespace(spheres=np.array([[0.0, 0.0, 0.0, 0.05]]), blade=np.zeros(1, bool), slip=0.0)
+KNIFE = SimpleNamespace(
+    spheres=np.array([[0.05 * i, 0, 0, 0.02] for i in (-2, -1, 0, 1, 2)]), blade=np.arange(5) > 2, slip=0.0
+)
 KINDS = {"cup": CUP, "knife": KNIFE}
 TOP = Boxes(np.array([[0.0, 0.0, 0.73]]), rotation_z(0.4)[None], np.array([[0.7, 0.4, 0.02]]))
 NONE = Boxes(np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros((0, 3)))

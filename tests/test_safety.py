@@ -46,7 +46,7 @@ ASSUMED = Assumptions(
 TABLE = Boxes(np.array([[0.3, -0.6, 0.73]]), np.eye(3)[None], np.array([[0.7, 0.4, 0.02]]))
 STOVE = Boxes(np.array([[1.3, 1.8, 1.2]]), np.eye(3)[None], np.array([[0.3, 0.3, 0.3]]))
 KNIFE_SPHERES = np.array([[0.03 * i, 0.0, 0.01, 0.018] for i in range(7)])
-KINDS = {"knife": SimpleNamespace(spheres=KNIFE_SPHERES, blade=np.arange(7) > 3)}
+KINDS = {"knife": SimpleNamespace(spheres=KNIFE_SPHERES, blade=np.arange(7) > 3, slip=0.0)}
 
 
 def header(name: str, **scope: frozenset[str]) -> Header:
@@ -340,7 +340,9 @@ HELD = {
     "knife": Held("knife_1", "knife", frozenset({"sharp"}), ALONG_Y),
     "cup": Held("cup_1", "cup", frozenset({"fillable"}), UPSIDE_DOWN),
 }
-KINDS["cup"] = SimpleNamespace(spheres=np.array([[0, 0, 0.03, 0.045], [0, 0, 0.07, 0.045]]), blade=np.zeros(2, bool))
+KINDS["cup"] = SimpleNamespace(
+    spheres=np.array([[0, 0, 0.03, 0.045], [0, 0, 0.07, 0.045]]), blade=np.zeros(2, bool), slip=0.0
+)
 
 
 # ---- each guardrail and each term is needed ----------------------------------------------------------------------

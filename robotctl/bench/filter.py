@@ -96,7 +96,7 @@ def situations(scene: Scene, quarter: Quarter, cycles: int, seed: int, verdicts:
     """States and proposals of a quarter; `verdicts` receives the answer to each before the next is asked for."""
     rng = np.random.default_rng((seed, QUARTERS.index(quarter)))
     held, kind = _knife(scene), scene.kinds[KIND]
-    robot = RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
+    robot = RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade, kind.slip)
     plans = [PersonPlan(f"p{i}", "walk", np.array(p), 1.0, 0.0, (), 0.0, True) for i, p in enumerate(quarter.paths)]
     people = [Person(plan, rng) for plan in plans]
     q, dq = HOME.copy(), np.zeros(10)

@@ -144,7 +144,9 @@ class _Collision:
         base = np.full((n, len(boxes.center)), -np.inf)
         base[parts(robot, "base")] = CLEARANCE
         none = np.zeros(0)
-        body = Body(spheres.frame.astype(np.int64), spheres.offset, spheres.radius, np.zeros(n), np.zeros((n, 8)))
+        body = Body(
+            spheres.frame.astype(np.int64), spheres.offset, spheres.radius, np.zeros(n), np.zeros(n), np.zeros((n, 8))
+        )
         people = People(np.zeros((1, 0, 3)), np.zeros((1, 0, 3)), np.zeros((1, 0)), none)
         solids = Solids(boxes.center, boxes.rotation, boxes.half, required, np.zeros(len(boxes.center), np.int64))
         balls = Balls(np.ascontiguousarray(obstacles[:, :3]), np.ascontiguousarray(obstacles[:, 3]), near, 1)

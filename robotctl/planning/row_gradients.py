@@ -160,8 +160,9 @@ def linearise(q, dq, rules, tight, evaluation):
                         if gap < nearest:
                             nearest, c_near = gap, c
                     grown = r + body.slack[s] + tight.position[k] + tight.reach * straight
-                    limit = slope * (nearest - grown - motion.radius[m]) - tight.speed[k]
-                    if limit <= 0.0 or limit >= motion.v_max[m] - tight.speed[k]:
+                    faster = tight.speed[k] + body.slip[s]
+                    limit = slope * (nearest - grown - motion.radius[m]) - faster
+                    if limit <= 0.0 or limit >= motion.v_max[m] - faster:
                         continue
                     c, share = c_near, tight.used * slope
                 else:
@@ -174,7 +175,11 @@ def linearise(q, dq, rules, tight, evaluation):
                     gdq[joint] -= slope * (person + 0.5 * speed) * turn / tight.brake[joint]
                     grown = r + body.slack[s] + tight.position[k] + tight.reach * straight
                     room = (
-                        gap - person * (tight.latency + tight.tick) - grown - motion.radius[m] - tight.speed[k] / slope
+                        gap
+                        - person * (tight.latency + tight.tick)
+                        - grown
+                        - motion.radius[m]
+                        - (tight.speed[k] + body.slip[s]) / slope
                     )
                     if room <= 0.0:
                         continue

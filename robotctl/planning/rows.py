@@ -218,9 +218,10 @@ def evaluate(q, dq, rules, tight, keep):
                 if not concerns[m, s]:
                     continue
                 owner, slope = motion.owner[m], motion.slope[m]
-                allowed = motion.v_max[m] - tight_speed[k]
+                faster = tight_speed[k] + body.slip[s]
+                allowed = motion.v_max[m] - faster
                 if monitors[m] and C > 0:
-                    limit = slope * (near - grown - motion.radius[m]) - tight_speed[k]
+                    limit = slope * (near - grown - motion.radius[m]) - faster
                     if limit <= tight.creep:
                         stop_time[k] = 0.0
                     allowed = min(allowed, limit)
@@ -231,7 +232,7 @@ def evaluate(q, dq, rules, tight, keep):
                 if monitors[m] and C > 0 and tight.brake[0] < np.inf:
                     person = people_speed[at_stop]
                     room = near_stop + person * (brake_time - tight.tick)
-                    room -= grown + motion.radius[m] + tight_speed[k] / slope
+                    room -= grown + motion.radius[m] + faster / slope
                     stop_time[k] = min(stop_time[k], max(room, 0.0) / person)
                     g = slope * (max(room, 0.0) - (person + 0.5 * speed) * brake_time)
                     worst[k, owner] = min(worst[k, owner], g)

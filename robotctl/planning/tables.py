@@ -64,6 +64,7 @@ class Body(NamedTuple):
     offset: np.ndarray  # (S, 3) [m]
     radius: np.ndarray  # (S,) [m]
     slack: np.ndarray  # (S,) how far a sphere may be from where the hand holds it [m]
+    slip: np.ndarray  # (S,) how much faster than the hand it may move [m/s]
     lever: np.ndarray  # (S, 8) longest lever of the sphere's farthest point about each turning joint [m]
 
 
@@ -193,7 +194,9 @@ def build(guardrails: Sequence[Guardrail], robot: RobotModel, around: Surroundin
     grips = parts(robot, "finger", "held", "blade")
     slack = np.zeros(len(spheres))
     slack[parts(robot, "held", "blade")] = around.object_error
-    body = Body(spheres.frame.astype(np.int64), spheres.offset, spheres.radius, slack, levers(robot))
+    slip = np.zeros(len(spheres))
+    slip[parts(robot, "held", "blade")] = robot.slip
+    body = Body(spheres.frame.astype(np.int64), spheres.offset, spheres.radius, slack, slip, levers(robot))
     reference = sphere_centers(spheres.frame, spheres.offset, np.array(at, float).reshape(-1, 10))
     taken = spheres.radius + slack + around.position_bound + YIELD
 

@@ -35,6 +35,9 @@ class Kind(Protocol):
     @property
     def blade(self) -> np.ndarray: ...  # (n,) bool
 
+    @property
+    def slip(self) -> float: ...  # how much faster than the hand it may move in it [m/s]
+
 
 def permitted_opening(
     rules: Sequence[Guardrail],

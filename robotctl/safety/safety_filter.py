@@ -50,7 +50,7 @@ from robotctl.state import N_ACTIONS, N_JOINTS, TICK, Held, State
 
 SCALES = (1.0, 0.5, 0.25)  # of the proposal's difference to braking, tried in this order
 LIMIT_SHARE = 0.97  # of the joint speed and acceleration limits: the drives overshoot their reference a little
-JOINT_ERROR = 0.01  # how far a joint may be from its reference [m, rad]
+JOINT_ERROR = 0.025  # how far a joint may be from its reference, friction and payload included [m, rad]
 RECOVERY_SPEED = 0.10  # [m/s] for any point of the robot
 NEAR = 0.10  # boxes farther than this from the robot are left out; margins beyond it are reported as this [m]
 
@@ -204,7 +204,7 @@ class SafetyFilter:
             kind = self._kinds.get(held.kind)
             if kind is None or not np.isfinite(held.T_hand_object).all():
                 return None
-            self._robot = RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
+            self._robot = RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade, kind.slip)
             self._held, self._lever = held, levers(self._robot, self._assumptions.object_error)
         return self._robot
 

@@ -8,7 +8,8 @@ are at most the shorter lever). Linear interpolation of a vector with |v''| <= b
 hence between two samples a speed is at most the interpolated one plus that "bend", and a sphere's centre moves
 at most h times it away from the nearer sample.
 
-What is held is within `object_error` of where it is believed to be in the hand, and turns with it.
+What is held is within `object_error` of where it is believed to be in the hand, turns with it, and moves at most its
+kind's `slip` faster.
 The robot follows its reference with a delay of at most `actuation_latency`, within `tracking_error`; a person's
 keypoint is within `human_error` of its reading, and moved at most with its assumed speed since the stamp.
 """
@@ -66,7 +67,7 @@ def levers(robot: RobotModel, object_error: float = 0.0) -> np.ndarray:
     link = np.linalg.norm(ARM_OFFSETS[1:, :3, 3], axis=1)  # from frame f to f + 1, for f = 1..6
     behind = np.concatenate([[0.0, 0.0], np.cumsum(np.append(link, np.linalg.norm(T_LINK7_HAND[:3, 3])))])
     spheres = robot.spheres
-    own = np.linalg.norm(spheres.offset, axis=1) + spheres.radius + _play(robot, object_error)
+    own = np.linalg.norm(spheres.offset, axis=1) + spheres.radius + _held(robot, object_error)
     frame, joint = spheres.frame[:, None], np.arange(HAND)  # joint 0 is the yaw, 1..7 the arm's, at those frames
     return np.where(frame >= joint, behind[frame] - behind[joint] + own[:, None], 0.0)
 
@@ -200,9 +201,9 @@ def worst_case(
 
     radius = robot.spheres.radius
     center_speed = norm(velocity)
-    grip = _play(robot, assumptions.object_error)
+    grip = _held(robot, assumptions.object_error)
     speed = between(center_speed + turning_speed * (radius + grip))
-    speed += bend + assumptions.tracking_speed_error
+    speed += bend + assumptions.tracking_speed_error + _held(robot, robot.slip)
     motion = between(center_speed + turning_speed * grip)
     motion += bend
     motion *= REACH
@@ -244,10 +245,10 @@ def worst_case(
     return Tube(sweep, motion, turn, tuple(slice(int(i), int(j)) for i, j in zip(starts, ends, strict=True)))
 
 
-def _play(robot: RobotModel, object_error: float) -> np.ndarray:
-    """How far each sphere may be from where the hand holds it, (S,) [m]."""
+def _held(robot: RobotModel, value: float) -> np.ndarray:
+    """The value for the spheres of what is held, 0 for the others, (S,)."""
     out = np.zeros(len(robot.spheres))
-    out[parts(robot, "held", "blade")] = object_error
+    out[parts(robot, "held", "blade")] = value
     return out
 
 

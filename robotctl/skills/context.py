@@ -41,7 +41,7 @@ def robot_holding(kinds: Mapping[str, ObjectKind], held: Held | None) -> RobotMo
     if held is None:
         return RobotModel()
     kind = kinds[held.kind]
-    return RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
+    return RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade, kind.slip)
 
 
 class Leaving:

@@ -62,7 +62,7 @@ class Room:
         if held is None:
             return RobotModel()
         kind = self.task.scene.kinds[held.kind]
-        return RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade)
+        return RobotModel().holding(held, kind.spheres[:, :3], kind.spheres[:, 3], kind.blade, kind.slip)
 
 
 @lru_cache(maxsize=4)
