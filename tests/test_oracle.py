@@ -12,6 +12,7 @@ from oracle import stl
 from oracle.compare import Comparison, Said, compare, compare_log
 from oracle.files import World, read_world
 from oracle.logs import TASKS, record, write_scene
+from oracle.shapes import robot_solids
 
 from robotctl.body import KEYPOINTS
 from robotctl.guardrails.load import GuardrailSet, load_guardrails
@@ -266,3 +267,17 @@ def test_recorded_episodes(tmp_path: Path):
             assert found.judge_violations in found.oracle_range, (path.name, found)
             assert found.same_worst, (path.name, found)
         assert result.held_differs <= 2, path.name
+
+
+def test_the_judge_knows_the_shapes_the_simulator_collides_with():
+    """In every direction a body reaches as far for the judge as for the URDF's collision shapes, to 1 mm."""
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(300, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    solids = robot_solids()
+    foot = solids["panda_link0"].corners + np.array([0.0, 0.0, machine.FOOT])
+    shapes = [np.concatenate([solids["base"].corners, foot])]
+    shapes += [solids[f"panda_{name.replace('_', '')}"].corners for name in machine.BODIES[1:]]
+    for name, surface, corners in zip(machine.BODIES, machine.surfaces(), shapes, strict=True):
+        apart = (surface.points @ directions.T).max(axis=0) - (corners @ directions.T).max(axis=0)
+        assert np.abs(apart).max() < 0.001, name
