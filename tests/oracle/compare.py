@@ -34,6 +34,7 @@ TOLERANCE = {
     "joint_limits": 1e-6,
 }
 DISTANCE = 0.001  # [m] of the smallest separation
+DEPTH = 0.005  # [m] of a smallest separation below 0: near a capsule's axis, half of the spacing shows in full
 
 
 @dataclass(frozen=True)

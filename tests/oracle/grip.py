@@ -1,4 +1,4 @@
-"""What the hand holds, decided from the engine's distances between pads and objects, and from poses in the hand."""
+"""What the hand holds, decided from the engine's closest points of pads and objects, and from poses in the hand."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ class Grip:
             goes_along = slip <= max(PLAY, travel / 2) and np.linalg.norm(carried - tip[0]) >= CARRIED
             stays = name == self.held and slip <= SLIP
             if (goes_along or stays) and np.linalg.norm(after[:3, 3] - tip[1][:3]) < 0.4:
-                near = self._engine.pad_distances(name, position[i], quaternion[i], 0.01)
-                if max(near) <= TOUCH:
+                if self._engine.pads_clasp(name, position[i], quaternion[i], TOUCH):
                     candidates.append((slip, name))
         self.held = min(candidates)[1] if candidates else None
         return self.held

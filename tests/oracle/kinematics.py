@@ -59,8 +59,12 @@ class Engine:
             pose[:3, 3] = state[4]
         return out
 
-    def pad_distances(self, name: str, position: np.ndarray, quaternion: np.ndarray, within: float) -> list[float]:
-        """Distance of each finger pad to an object, where the links were put last; `within` where not nearer [m]."""
+    def pads_clasp(self, name: str, position: np.ndarray, quaternion: np.ndarray, within: float) -> bool:
+        """Whether an object is between the pads, where the links were put last, and both are `within` [m] of it.
+
+        Between: the directions from its surface to the two pads are opposed. Closed fingers that push it touch it from
+        one side.
+        """
         body = self._objects[name]
         center, turn = p.multiplyTransforms(position.tolist(), quaternion.tolist(), *self._frame[name])
         p.resetBasePositionAndOrientation(body, center, turn, **self._client)
@@ -68,4 +72,7 @@ class Engine:
             p.getClosestPoints(self._robot, body, within, linkIndexA=self._link[pad], **self._client) for pad in PADS
         ]
         p.resetBasePositionAndOrientation(body, AWAY, [0, 0, 0, 1], **self._client)
-        return [min((point[8] for point in points), default=within) for points in found]
+        if not all(found):
+            return False
+        left, right = (np.array(min(points, key=lambda point: point[8])[7]) for points in found)
+        return bool(left @ right < 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from oracle.compare import DISTANCE, TOLERANCE
+from oracle.compare import DEPTH, DISTANCE, TOLERANCE
 from robotctl.bench.statistics import rate
 
 
@@ -48,7 +48,7 @@ def table(answers: Sequence[tuple[str, dict[str, Any]]]) -> str:
     odd += [
         f"{log}: separation {a['separation']}"
         for (log, a), distance in zip(answers, apart, strict=True)
-        if distance > DISTANCE
+        if distance > (DISTANCE if max(a["separation"]) > 0 else DEPTH)
     ]
     odd += [f"{log}: held differs in {n} ticks" for (log, _), n in zip(answers, held, strict=True) if n]
     counted = sum(a["contacts"][0] for _, a in answers), sum(a["contacts"][1] for _, a in answers)
