@@ -45,8 +45,8 @@ class Grip:
             slip = np.linalg.norm(np.linalg.solve(hand[1], carried) - TIP)
             goes_along = slip <= max(PLAY, travel / 2) and np.linalg.norm(carried - tip[0]) >= CARRIED
             stays = name == self.held and slip <= SLIP
-            if (goes_along or stays) and np.linalg.norm(after[:3, 3] - tip[1][:3]) < 0.4:
-                if self._engine.pads_clasp(name, position[i], quaternion[i], TOUCH):
-                    candidates.append((slip, name))
+            nearby = np.linalg.norm(after[:3, 3] - tip[1][:3]) < 0.4
+            if (goes_along or stays) and nearby and self._engine.pads_clasp(name, position[i], quaternion[i], TOUCH):
+                candidates.append((slip, name))
         self.held = min(candidates)[1] if candidates else None
         return self.held
