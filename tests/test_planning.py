@@ -451,9 +451,9 @@ def worst(run: Run) -> float:
 
 def test_it_reaches_and_then_stands() -> None:
     goal = goal_at(REACHING)
-    run = close_loop(optimizer(), goal, 3.0)
+    run = close_loop(optimizer(), goal, 4.0)
     assert run.reached is not None
-    assert run.reached < 1.8
+    assert run.reached < 2.2
     assert tip_error(run.q[-1], goal) < 1e-3
     np.testing.assert_array_equal(run.q[-1], run.q[-2])  # exactly at rest
     assert worst(run) >= 0.0
@@ -605,7 +605,7 @@ def test_it_goes_around_an_object() -> None:
 def test_a_goal_inside_furniture_is_approached_but_not_entered() -> None:
     position, rotation = tcp_pose(REACHING)
     inside = ReachGoal(np.array([0.3, -0.4, 0.62]), rotation, REACHING)
-    run = close_loop(optimizer(), inside, 2.5)
+    run = close_loop(optimizer(), inside, 4.0)
     assert worst(run) >= 0.0
     assert tcp_pose(run.q[-1])[0][2] < position[2]
 
@@ -716,7 +716,7 @@ def test_without_the_filters_room_a_plan_is_bolder_and_keeps_the_guardrails() ->
 
 
 def test_a_plan_reports_margins_cost_and_bounds() -> None:
-    state = state_at(START, people=(person(-2.5, -0.5),))
+    state = state_at(HOME, people=(person(-2.5, -0.5),))
     plan = optimizer().plan(state, None, goal_at(REACHING), RobotModel(), "pick")
     assert {"separation", "clearance", "speed", "joint_limits"} <= set(plan.margins)
     assert plan.binding in plan.margins

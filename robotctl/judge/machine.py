@@ -12,7 +12,15 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 
-from robotctl.judge.surface import Surface, cylinder_points, hull_points, obj_vertices, panda_mesh, surface
+from robotctl.judge.surface import (
+    Surface,
+    box_vertices,
+    cylinder_points,
+    hull_points,
+    obj_vertices,
+    panda_mesh,
+    surface,
+)
 
 BODIES = ("base", "link1", "link2", "link3", "link4", "link5", "link6", "link7", "hand", "left_finger", "right_finger")
 HAND = BODIES.index("hand")
@@ -25,6 +33,14 @@ D = np.array([0.333 + FOOT, 0.0, 0.316, 0.0, 0.384, 0.0, 0.0])  # [m] along the 
 ALPHA = np.array([0.0, -1.0, 1.0, 1.0, -1.0, 1.0, 1.0]) * np.pi / 2  # about the previous x
 LOW = np.array([-10, -10, -20, -2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973])
 HIGH = np.array([10, 10, 20, 2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973])
+# The shapes that a finger collides with, which stand out a little from its mesh: centre and size of boxes, and of the
+# pad, in the frame of the left finger [m]. The right one is turned by half a turn.
+FINGER_BOXES = (
+    ((0.0, 0.0080, 0.0450), (0.0175, 0.0120, 0.0176)),
+    ((0.0, 0.0145, 0.0270), (0.0190, 0.0130, 0.0200)),
+    ((0.0, 0.0145, 0.0095), (0.0208, 0.0238, 0.0190)),
+    ((0.0, 0.0030, 0.0445), (0.0165, 0.0060, 0.0160)),
+)
 FASTEST = np.array([0.8, 0.8, 1.5, 2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61])  # [m/s, rad/s]
 
 
@@ -70,6 +86,6 @@ def surfaces() -> tuple[Surface, ...]:
     column = cylinder_points(0.10, 0.10, 0.012) + np.array([0.0, 0.0, 0.35])
     arm = [hull_points(obj_vertices(panda_mesh(f"link{i}"))) for i in range(1, 8)]
     hand = hull_points(obj_vertices(panda_mesh("hand")))
-    finger = hull_points(obj_vertices(panda_mesh("finger")))
+    finger = np.concatenate([hull_points(box_vertices(np.array(size))) + center for center, size in FINGER_BOXES])
     clouds = [np.concatenate([disc, column, foot]), *arm, hand, finger, finger * [-1.0, -1.0, 1.0]]
     return tuple(surface(cloud) for cloud in clouds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 GAP = 0.05  # [s] runs closer than this are one
-ROUNDING = 1e-9  # a margin this little below 0 is 0
+ROUNDING = 1e-9  # a margin this little below 0 is 0, a gap this little under GAP is GAP
 
 
 class Runs:
@@ -18,7 +18,7 @@ class Runs:
 
     def add(self, time: float, dt: float) -> bool:
         """The condition was true in the step of length dt that ends at `time`; True when that begins a new run."""
-        new = time - dt - self._last >= GAP
+        new = time - dt - self._last >= GAP - ROUNDING
         self.count += new
         self.duration += dt
         self._last = time

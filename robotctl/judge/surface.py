@@ -47,18 +47,19 @@ def surface(points: np.ndarray) -> Surface:
 
 
 def hull_points(vertices: np.ndarray, spacing: float = SPACING) -> np.ndarray:
-    """Points on the convex hull of `vertices` (n, 3), about `spacing` apart, the hull's corners among them."""
+    """Points on the convex hull of `vertices` (n, 3), about `spacing` apart, and all of the hull's corners."""
     from scipy.spatial import ConvexHull
 
     hull = ConvexHull(vertices)
-    points = [vertices[hull.vertices]]
+    points = []
     for a, b, c in vertices[hull.simplices]:
         n = int(np.ceil(max(np.linalg.norm(b - a), np.linalg.norm(c - a), np.linalg.norm(c - b)) / spacing))
         i, j = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
         inside = i + j <= n
         u, v = i[inside] / n, j[inside] / n
         points.append(a + u[:, None] * (b - a) + v[:, None] * (c - a))
-    return _thinned(np.concatenate(points), 0.7 * spacing)
+    # The corners are what reaches farthest and moves fastest; thinning them would cost up to 2 mm.
+    return np.concatenate([vertices[hull.vertices], _thinned(np.concatenate(points), 0.7 * spacing)])
 
 
 def _thinned(points: np.ndarray, cell: float) -> np.ndarray:
