@@ -16,7 +16,7 @@ CREEP = 0.05  # [m/s] no faster than this the robot may get away from what it pr
 
 @dataclass(frozen=True)
 class ContactForce:
-    """`brake_at` minus the force felt now, (H+1, S) [N]; at least 0 where the robot stands or slowly gives way.
+    """`brake_at` minus the force felt now, (H+1, S or 1) [N]; at least 0 where the robot stands or slowly gives way.
 
     It gives way where its reference goes back to where the joints are held: what presses is the difference of both.
     """
@@ -28,6 +28,8 @@ class ContactForce:
 
     def margin(self, sweep: Sweep, robot: RobotModel) -> Array:
         xp = namespace(sweep.center)
+        if sweep.force <= self.brake_at:  # however fast it moves
+            return xp.full((sweep.center.shape[0], 1), self.brake_at - sweep.force)
         slack = self.brake_at - sweep.force + 0.0 * sweep.speed
         onward = (sweep.trajectory.dq / DQ_MAX) @ xp.asarray(sweep.strain / DQ_MAX)
         giving = (sweep.speed - sweep.trajectory.speed_bound[:, None] <= CREEP) & (onward <= 0.0)[:, None]

@@ -27,6 +27,8 @@ class Undisturbed:
 
     def margin(self, sweep: Sweep, robot: RobotModel) -> Array:
         xp = namespace(sweep.center)
+        if not sweep.thing_names:
+            return xp.zeros((sweep.center.shape[0], 0))
         concerned = np.intersect1d(parts(robot, "arm", "hand", "held", "blade"), outer(robot))
         chosen = np.array([i for i, name in enumerate(sweep.thing_names) if name in self.items], dtype=int)
         center, radius = sweep.thing_center[chosen], sweep.thing_radius[chosen]

@@ -40,4 +40,4 @@ def reference_path(
     positions = np.empty_like(samples)
     positions[0] = q
     positions[1:] = q + np.cumsum((0.5 * half) * (samples[:-1] + samples[1:]), axis=0)
-    return half * np.arange(len(samples)), positions, samples, np.diff(samples, axis=0) / half
+    return half * np.arange(len(samples)), positions, samples, (samples[1:] - samples[:-1]) / half

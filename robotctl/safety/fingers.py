@@ -108,6 +108,18 @@ def _release_margin(rule: Placement, assumptions: Assumptions, state: State, rob
     return rule.release_margin(center[held], robot.spheres.radius[held] + error)
 
 
+def _is_beyond(
+    thing: ObjectState, kinds: Mapping[str, Kind], assumptions: Assumptions, low: np.ndarray, high: np.ndarray
+) -> bool:
+    """Whether a thing stays out of a box, however it is turned."""
+    kind = kinds.get(thing.kind)
+    if kind is None:
+        return False
+    reach = float((np.sqrt((kind.spheres[:, :3] ** 2).sum(axis=1)) + kind.spheres[:, 3]).max())
+    gap = np.maximum(low - thing.position, thing.position - high).max()
+    return bool(gap > reach + assumptions.object_error)
+
+
 def _spheres(
     thing: ObjectState, kinds: Mapping[str, Kind], assumptions: Assumptions
 ) -> tuple[np.ndarray, np.ndarray] | None:
@@ -120,13 +132,21 @@ def _spheres(
 
 
 def things_around(
-    names: frozenset[str], kinds: Mapping[str, Kind], assumptions: Assumptions, state: State
+    names: frozenset[str],
+    kinds: Mapping[str, Kind],
+    assumptions: Assumptions,
+    state: State,
+    low: np.ndarray,
+    high: np.ndarray,
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """Names (B), centres (B, 3) and radii (B,) of the spheres that cover the things with these names."""
+    """Names (B), centres (B, 3) and radii (B,) of the spheres that cover the things with these names.
+
+    Things that cannot reach into the box between low and high (3,) are left out; in doubt they are not.
+    """
     found: list[str] = []
     centers, radii = [np.zeros((0, 3))], [np.zeros(0)]
     for thing in state.objects:
-        if thing.name in names:
+        if thing.name in names and not _is_beyond(thing, kinds, assumptions, low, high):
             center, radius = _spheres(thing, kinds, assumptions) or (np.full((1, 3), np.nan), np.ones(1))
             found += [thing.name] * len(radius)
             centers.append(center)

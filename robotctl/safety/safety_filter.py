@@ -2,8 +2,9 @@
 
 Each tick the proposed velocity is tried as a path: this tick to the proposed velocity, then a synchronised
 brake to rest. The worst case of that path (see robotctl.safety.tube) must satisfy every guardrail in force:
-every margin >= 0, so that NaN is unsafe. If it does not, the same is tried with 0.5 and 0.25 of the proposal's
-difference to braking; if none passes, the robot follows the brake that was verified last.
+every margin >= 0, so that NaN is unsafe. If it does not, the robot follows the brake that was verified last; and in
+the ticks after that the same is tried with 0.5 and 0.25 of the proposal's difference to braking, too, until a proposal
+passes in full again. So one tube a tick bounds the time that the filter takes.
 
 Invariant. Before every tick, either the reference is at rest, or the stored brake leads it to rest and was part
 of a path whose tube satisfied every guardrail then in force.
@@ -139,10 +140,9 @@ class SafetyFilter:
             return self._follow(state, fresh, f"unknown kind of object in the hand: {reference.held}", {}, "")
 
         velocities = [limited, *(slowest + scale * (limited - slowest) for scale in SCALES[1:])]
-        count = len(SCALES) if self._slowed else 1  # when the last proposal failed, this one may well fail too
+        # One tube per tick bounds the time: once a proposal has failed, the next ones are tried slower, too.
+        count = len(SCALES) if self._slowed else 1
         checks = self._check(robot, state, velocities[:count], skill)
-        if not checks[0].passed and count == 1:
-            checks += self._check(robot, state, velocities[1:], skill)
         self._slowed = not checks[0].passed
         for scale, velocity, check in zip(SCALES, velocities, checks, strict=False):
             if check.passed:
@@ -163,35 +163,38 @@ class SafetyFilter:
         if self._left_alone:
             tube = self._with_things(tube, state, low, high)
         rows = []
+        first = np.array([span.start for span in tube.spans])
         for guardrail in in_force(self._guardrails, state.robot.held, skill):
             if isinstance(guardrail, Clearance | KeepOut):
                 guardrail = _nearby(guardrail, self._box_low[id(guardrail)] - high, low - self._box_high[id(guardrail)])
-            rows.append((guardrail, guardrail.margin(tube.sweep, robot)))
-        return [self._judge(robot, tube, span, rows) for span in tube.spans]
+            margin = guardrail.margin(tube.sweep, robot)
+            lowest = margin.min(axis=1, initial=np.inf)  # NaN stays
+            smallest = np.minimum.reduceat(lowest, first)  # of each candidate
+            rows.append((guardrail, margin, smallest))
+        return [self._judge(robot, tube, i, rows) for i in range(len(first))]
 
     def _with_things(self, tube: Tube, state: State, low: np.ndarray, high: np.ndarray) -> Tube:
         """The tube with the things that are to be left alone, as far as they can be within NEAR of it."""
-        names, center, radius = things_around(self._left_alone, self._kinds, self._assumptions, state)
-        beyond = np.maximum(low - center, center - high).max(axis=1, initial=-np.inf) - radius
-        near = np.flatnonzero(~(beyond > NEAR))  # NaN stays
-        chosen = tuple(names[i] for i in near)
-        return replace(
-            tube,
-            sweep=replace(tube.sweep, thing_names=chosen, thing_center=center[near], thing_radius=radius[near]),
+        names, center, radius = things_around(
+            self._left_alone, self._kinds, self._assumptions, state, low - NEAR, high + NEAR
         )
+        sweep = replace(tube.sweep, thing_names=names, thing_center=center, thing_radius=radius)
+        return replace(tube, sweep=sweep)
 
-    def _judge(self, robot: RobotModel, tube: Tube, span: slice, rows: list[tuple[Guardrail, np.ndarray]]) -> _Check:
-        """Whether one candidate of the tube passes."""
+    def _judge(
+        self, robot: RobotModel, tube: Tube, candidate: int, rows: list[tuple[Guardrail, np.ndarray, np.ndarray]]
+    ) -> _Check:
+        """Whether one candidate of the tube passes: rules, all their margins, the smallest of each candidate."""
+        span = tube.spans[candidate]
         margins: dict[str, float] = {}
         broken = ""
-        for guardrail, margin in rows:
-            own = margin[span]
-            smallest = float(own.min()) if own.size else np.inf
+        for guardrail, margin, lowest in rows:
+            smallest = float(lowest[candidate])
             if isinstance(guardrail, Clearance | KeepOut | Undisturbed) and smallest > NEAR:
                 smallest = NEAR
             name = guardrail.header.id
             margins[name] = min(smallest, margins.get(name, np.inf))
-            if not smallest >= 0 and not broken and not _recovers(guardrail, robot, tube, span, own):
+            if not smallest >= 0 and not broken and not _recovers(guardrail, robot, tube, span, margin[span]):
                 broken = name
         tightest = min(margins, key=lambda name: _order(margins[name]), default="")
         return _Check(not broken, margins, tightest, broken)

@@ -24,7 +24,7 @@ import numpy as np
 from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULE_RADIUS, KEYPOINT_PART
 from robotctl.geometry import norm
 from robotctl.guardrails.guardrail import Assumptions, parts
-from robotctl.robot import ARM_OFFSETS, HAND, T_LINK7_HAND, RobotModel
+from robotctl.robot import ARM_OFFSETS, HAND, ROBOT_SPHERES, T_LINK7_HAND, RobotModel
 from robotctl.safety.brake import reference_path
 from robotctl.state import TICK, PersonState, RobotState
 from robotctl.trajectory import Sweep, Trajectory
@@ -33,6 +33,10 @@ SPACING = 0.5 * TICK  # [s] between samples
 REACH = 0.5 * SPACING  # [s] each sample stands for this long before and after it
 HAND_EXTENT = 0.138  # [m] from the hand's back to the finger tips: two points that far apart, both off by e,
 # let the hand tilt by at most 2 e / HAND_EXTENT
+
+
+FIRST_OF_HAND = int(np.flatnonzero(ROBOT_SPHERES.frame == HAND)[0])  # a sphere that turns with the hand
+NOT_LOOKED_AT = np.zeros(0)  # what no margin asks of a tube
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ def worst_case(
     n = int(ends[-1])
     times = np.concatenate([p[0] for p in paths])
     q, dq = np.concatenate([p[1] for p in paths]), np.concatenate([p[2] for p in paths])
-    ddq = np.concatenate([np.concatenate([p[3], p[3][-1:]]) for p in paths])  # of the interval after each sample
+    ddq = np.concatenate([rows for p in paths for rows in (p[3], p[3][-1:])])  # of the interval after each sample
     after, before = np.arange(1, n + 1), np.arange(-1, n - 1)
     after[ends - 1], before[starts] = ends - 1, starts
 
@@ -208,7 +212,7 @@ def worst_case(
     motion += bend
     motion *= REACH
     hand_bend = np.maximum(total * third, (total * third)[before])
-    turn = REACH * (between(turning_speed[:, _first_of_hand(robot)]) + hand_bend)[:, None]
+    turn = REACH * (between(turning_speed[:, FIRST_OF_HAND]) + hand_bend)[:, None]
     grown = radius + grip + assumptions.tracking_error + motion
 
     if people:
@@ -223,9 +227,9 @@ def worst_case(
         trajectory=Trajectory(
             times=times,
             states=np.concatenate([q, dq], axis=1),
-            actions=np.zeros((n - 1, 11)),
-            keypoints=np.zeros((n, 0, 0, 3)),
-            keypoint_bound=np.zeros((n, 0, 0)),
+            actions=NOT_LOOKED_AT,
+            keypoints=NOT_LOOKED_AT,
+            keypoint_bound=NOT_LOOKED_AT,
             position_bound=np.full(n, assumptions.tracking_error),
             speed_bound=np.full(n, assumptions.tracking_speed_error),
             acceleration=ddq,
@@ -250,8 +254,3 @@ def _held(robot: RobotModel, value: float) -> np.ndarray:
     out = np.zeros(len(robot.spheres))
     out[parts(robot, "held", "blade")] = value
     return out
-
-
-def _first_of_hand(robot: RobotModel) -> int:
-    """A sphere that turns with the hand."""
-    return int(np.flatnonzero(robot.spheres.frame == HAND)[0])
