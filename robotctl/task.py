@@ -30,6 +30,7 @@ PREDICATES = frozenset({"on", "at", "inside", "next_to", "open", "held", "uprigh
 SUPPORTED = frozenset({"on", "at", "inside", "upright", "sliced"})
 WITH_PLACE = frozenset({"on", "at", "inside"})
 CLIPS = frozenset({"walk", "stand"})
+MOTION_FILES = (".npz", ".bvh")  # of a recorded clip
 REACH = 1.2  # a standing person reaches this far sideways, leaning included [m]
 AT = 0.02  # "at" a place: this near its middle, unless the task says otherwise [m]
 NEAR_PLACE = 0.03  # an item this close above a place stands on it at the start [m]
@@ -50,7 +51,7 @@ class PersonPlan:
     """What a person does."""
 
     name: str
-    clip: str  # walk, stand, or the path of an .npz with recorded motion
+    clip: str  # walk, stand, or the path of an .npz or .bvh file with recorded motion
     path: np.ndarray  # (n, 2) on the floor [m]
     speed: float  # of walking [m/s]
     start: float  # when the person sets off [s]
@@ -310,11 +311,12 @@ def _and(labels: frozenset[str]) -> str:
 
 def _person(document: Document, location: Location, file: _PersonFile, scene: Scene) -> PersonPlan:
     clip = file.clip
-    if clip.endswith(".npz"):
+    if clip.lower().endswith(MOTION_FILES):
         clip = str(referenced(document, (*location, "clip"), clip))
     elif clip not in CLIPS:
         choices = sorted(CLIPS)
-        document.fail((*location, "clip"), f"unknown clip '{clip[:40]}'{nearest(clip, choices)} (or an .npz file)")
+        other = f"{nearest(clip[:40], choices)} (or an .npz or .bvh file)"
+        document.fail((*location, "clip"), f"unknown clip '{clip[:40]}'{other}")
     elif not file.path:
         document.fail((*location, "path"), "at least one point is needed")
     if clip == "walk" and len(file.path) < 2:

@@ -21,7 +21,7 @@ from robotctl.errors import InvalidFileError
 from robotctl.files import parse_yaml
 from robotctl.scene import Scene
 from robotctl.scene_paths import PACKAGED, referenced, scenes_folder
-from robotctl.task import Task
+from robotctl.task import CLIPS, Task
 
 ATTACHMENT = "files.zip"
 MANIFEST = "manifest.json"
@@ -50,7 +50,7 @@ def bundle(task: Task, guardrail_files: Sequence[Path] = (), relaxed: Mapping[st
     guardrail_files: those in addition to the task's own.
     """
     guardrails = (*task.guardrail_files, *guardrail_files)
-    people = tuple(Path(person.clip) for person in task.people if person.clip.endswith(".npz"))
+    people = tuple(Path(person.clip) for person in task.people if person.clip not in CLIPS)
     names = _Names(task.path)
     files: dict[str, bytes] = {}
     for path in (task.path, *scene_files(task.scene), *guardrails, *people):
