@@ -47,6 +47,8 @@ def read_motion(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_npz(path: Path, file: str) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Times (T,) [s], names (J,) and points (T, J, 3) [m]."""
+    if not path.is_file():
+        raise InvalidFileError(f"{file}: no such file")
     try:
         _bounded(path)
         with np.load(path, allow_pickle=False) as data:

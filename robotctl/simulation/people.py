@@ -81,6 +81,16 @@ class Person:
         self._shape = table.shape[1:]
         self._table = np.ascontiguousarray(table.reshape(len(table), -1))
 
+    @property
+    def start(self) -> float:
+        """When the person sets off [s]."""
+        return self._start
+
+    @property
+    def duration(self) -> float:
+        """From setting off until the person stands for good, or until a loop has come round [s]."""
+        return self._lap + self._period if self._period > 0.0 else (len(self._table) - 1) / self._rate
+
     def keypoints(self, time: float) -> np.ndarray:
         """Every keypoint at `time` [s] of the episode, (J, 3) world [m]."""
         own = max(time - self._start, 0.0)
