@@ -6,6 +6,8 @@ Two formats: `.npz` with `time_s` (T,), `joint_names` (J,) and `xyz_m` (T, J, 3)
 from __future__ import annotations
 
 import struct
+import sys
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,12 +21,14 @@ from robotctl.simulation.bvh_file import read_bvh
 from robotctl.simulation.joint_names import joints_of_keypoints
 
 LIMIT = 100.0  # a coordinate beyond this is not metres in a room [m]
-MAX_BYTES = 400_000_000  # of an unpacked array: an hour of 40 joints at 120 Hz
+MAX_BYTES = 400_000_000  # unpacked, and as doubles: half an hour of 75 joints at 120 Hz
+MAX_JOINTS = 1000
+MAX_NAME = 200  # characters
 
 _KEYS = ("time_s", "joint_names", "xyz_m")
 _UNREADABLE = (
     OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, SyntaxError, RuntimeError, RecursionError,
-    MemoryError, struct.error, zlib.error, zipfile.BadZipFile,
+    MemoryError, struct.error, zlib.error, zipfile.BadZipFile, tokenize.TokenError,
 )  # fmt: skip
 
 
@@ -39,7 +43,7 @@ def read_motion(path: Path) -> tuple[np.ndarray, np.ndarray]:
         time, names, xyz, _ = read_bvh(path)
     else:
         time, names, xyz = _read_npz(path, file)
-    if not np.all(np.isfinite(xyz)) or np.any(np.abs(xyz) > LIMIT):
+    if xyz.size and not (xyz.min() >= -LIMIT and xyz.max() <= LIMIT):  # NaN is not
         raise InvalidFileError(f"{file}: points must be finite and within {LIMIT:.0f} m")
     found = {keypoint: xyz[:, joint] for keypoint, joint in joints_of_keypoints(names).items()}
     return time - time[0], _complete(file, found, names)
@@ -50,19 +54,16 @@ def _read_npz(path: Path, file: str) -> tuple[np.ndarray, list[str], np.ndarray]
     if not path.is_file():
         raise InvalidFileError(f"{file}: no such file")
     try:
-        _bounded(path)
-        with np.load(path, allow_pickle=False) as data:
-            missing = [key for key in _KEYS if key not in data]
-            if missing:
-                has = one_line(", ".join(sorted(data))[:200])
-                raise InvalidFileError(f"{file}: key '{missing[0]}' is missing; it has: {has}")
-            time, given, xyz = (data[key] for key in _KEYS)
-        names = [str(name, "utf-8") if isinstance(name, bytes) else str(name) for name in np.atleast_1d(given).flat]
+        with zipfile.ZipFile(path) as archive:
+            time, given, xyz = (_member(archive, key) for key in _KEYS)
+        names = _texts(given)
     except _UNREADABLE as error:
         reason = one_line(str(error))[:200] or type(error).__name__
         raise InvalidFileError(f"{file}: not a readable .npz motion file ({reason})") from error
     if not all(array.dtype.kind in "fiu" for array in (time, xyz)):
         raise InvalidFileError(f"{file}: time_s and xyz_m must be numbers")
+    if max(time.size, xyz.size) * 8 > MAX_BYTES:
+        raise InvalidFileError(f"{file}: more than {MAX_BYTES // 8} numbers")
     time, xyz = np.asarray(time, float), np.asarray(xyz, float)
     if time.ndim != 1 or len(time) < 2 or xyz.shape != (len(time), len(names), 3):
         raise InvalidFileError(
@@ -74,12 +75,30 @@ def _read_npz(path: Path, file: str) -> tuple[np.ndarray, list[str], np.ndarray]
     return time, names, xyz
 
 
-def _bounded(path: Path) -> None:
-    """Refuses an archive that unpacks to more than any motion needs, before anything is unpacked."""
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            if entry.file_size > MAX_BYTES:
-                raise ValueError(f"'{entry.filename[:80]}' unpacks to more than {MAX_BYTES // 1_000_000} MB")
+def _member(archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    """One array of the archive; its size is checked before anything is unpacked, and nothing is unpickled."""
+    names = archive.namelist()
+    if f"{key}.npy" not in names:
+        raise ValueError(f"'{key}' is missing; it has: {', '.join(sorted(names))[:100]}")
+    entry = archive.getinfo(f"{key}.npy")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"'{key}' is compressed in a way that NumPy does not write")
+    if entry.file_size > MAX_BYTES:
+        raise ValueError(f"'{key}' unpacks to more than {MAX_BYTES // 1_000_000} MB")
+    with archive.open(entry) as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+
+
+def _texts(array: np.ndarray) -> list[str]:
+    """The names in an array of texts; NumPy does not check that its characters exist."""
+    if array.dtype.kind not in "US" or array.size > MAX_JOINTS or array.dtype.itemsize > 4 * MAX_NAME:
+        raise ValueError(f"joint_names: expected at most {MAX_JOINTS} texts of at most {MAX_NAME} characters")
+    if array.dtype.kind == "U":
+        codes = np.frombuffer(array.tobytes(), np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        if codes.size and codes.max() > sys.maxunicode:
+            raise ValueError("joint_names: not texts")
+        return [str(name) for name in array.flat]
+    return [bytes(name).decode() for name in array.flat]
 
 
 def _complete(file: str, found: dict[str, np.ndarray], names: list[str]) -> np.ndarray:

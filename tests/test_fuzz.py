@@ -1,0 +1,203 @@
+"""Every parser of a user's file takes broken ones calmly; and the fuzzer sees what it should see."""
+
+from __future__ import annotations
+
+import io
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robotctl.episode.bundle import unbundled
+from robotctl.errors import InvalidFileError
+from robotctl.simulation.motion_file import read_motion
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+
+from fuzzing import samples
+from fuzzing.campaign import Child, Outcome, fuzz, make_input, workplace
+from fuzzing.inputs import Source
+
+PARSERS = (
+    "scene", "task", "people", "guardrails", "kinds", "urdf", "obj", "npz", "bvh", "episode", "bundle", "model", "plan",
+    "quantity",
+)  # fmt: skip
+INPUTS = 25  # for each parser; tools/fuzz.py reads more
+SEED = 1000
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[tuple[Path, dict[str, Source]]]:
+    with workplace() as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def child(place: tuple[Path, dict[str, Source]]) -> Iterator[Child]:
+    child = Child(place[0])
+    yield child
+    child.stop()
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_broken_files_are_accepted_or_refused_in_one_line(
+    parser: str, place: tuple[Path, dict[str, Source]], child: Child
+) -> None:
+    result = fuzz(parser, place[1][parser], child, range(INPUTS), SEED)
+    assert not result.findings, result.examples
+    assert result.inputs == INPUTS
+    assert result.refused > INPUTS // 4
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_the_files_that_are_broken_were_sound(parser: str, place: tuple[Path, dict[str, Source]], child: Child) -> None:
+    source = place[1][parser]
+    assert set(place[1]) == set(PARSERS)
+    for seed in source.seeds:
+        path = source.folder / f"input-sound{source.suffix}"
+        path.write_bytes(seed)
+        (outcome,) = child.read(parser, [path])
+        path.unlink()
+        # The bundle's task names a scene that is not in it.
+        assert outcome.kind == ("refused" if parser == "bundle" else "accepted"), outcome
+
+
+def test_an_input_depends_on_seed_and_index_alone(place: tuple[Path, dict[str, Source]]) -> None:
+    for parser, source in place[1].items():
+        assert make_input(source, parser, SEED, 7) == make_input(source, parser, SEED, 7)
+        assert len({make_input(source, parser, SEED, i) for i in range(8)}) > 4
+
+
+# ---- what fuzzing must see -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("accept", "accepted"),
+        ("refuse", "refused"),
+        ("raise", "KeyError"),
+        ("lines", "message"),
+        ("code", "exit code 1"),
+        ("signal", "signal 6"),
+        ("exit", "process ended with 0"),
+        ("leave", "SystemExit"),
+        ("hang", "time-out"),
+        ("memory", "memory"),
+        ("more memory", "MemoryError"),
+        ("open", "opened a file outside"),
+        ("warn", "RuntimeWarning"),
+    ],
+)
+def test_every_fault_is_seen(word: str, kind: str, place: tuple[Path, dict[str, Source]], impatient: Child) -> None:
+    kinds = [outcome.kind for outcome in misbehaved(impatient, place[0], word, "refuse", word)]
+    assert kinds == [kind, "refused", kind]  # it goes on
+
+
+@pytest.fixture(scope="module")
+def impatient(place: tuple[Path, dict[str, Source]]) -> Iterator[Child]:
+    child = Child(place[0], seconds=0.5, patience=200.0, megabytes=50, readers="fuzzing.faults")
+    yield child
+    child.stop()
+
+
+def test_a_parser_that_waits_for_ever_is_seen(place: tuple[Path, dict[str, Source]]) -> None:
+    child = Child(place[0], seconds=0.5, patience=1.0, readers="fuzzing.faults")
+    assert misbehaved(child, place[0], "block") == [Outcome("time-out", text="no answer in 0.5 s")]
+    child.stop()
+
+
+def misbehaved(child: Child, folder: Path, *words: str) -> list[Outcome]:
+    paths = [folder / f"input-{i}.txt" for i in range(len(words))]
+    for path, word in zip(paths, words, strict=True):
+        path.write_text(word)
+    return child.read("misbehave", paths)
+
+
+def test_a_finding_is_kept(place: tuple[Path, dict[str, Source]], impatient: Child, tmp_path: Path) -> None:
+    source = Source(place[0], ".txt", [b"raise"], lambda rng, data: data)
+    result = fuzz("misbehave", source, impatient, range(12), SEED, tmp_path / "out")
+    assert sum(result.findings.values()) >= 1
+    kept = sorted((tmp_path / "out").iterdir())
+    assert len(kept) == sum(min(count, 3) for count in result.findings.values())
+    said = {(folder / "input.txt").read_bytes(): (folder / "finding.txt").read_text() for folder in kept}
+    assert "KeyError: 'x'" in said[b"raise"]
+
+
+# ---- what it found ---------------------------------------------------------------------------------------------
+
+
+def refused(read: Callable[[], object]) -> str:
+    """The one line of the refusal."""
+    with pytest.raises(InvalidFileError) as caught:
+        read()
+    message = str(caught.value)
+    assert message.isprintable()
+    return message
+
+
+def archive(path: Path, parts: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as stream:
+        for name, data in parts.items():
+            stream.writestr(name, data)
+    return path
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def motion_parts(**changes: bytes) -> dict[str, bytes]:
+    parts = {f"{name}.npy": npy(array) for name, array in samples.motion().items()}
+    return parts | {f"{name}.npy": data for name, data in changes.items()}
+
+
+def test_motion_files_with_broken_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    read_motion(archive(path, motion_parts()))
+    name = np.frombuffer(b"\xff\xff\xff\x7f" * 3, "<U3")  # no such characters
+    for broken, said in (
+        ({"time_s": b"no array"}, "not a readable .npz motion file"),
+        ({"time_s": npy(np.arange(5.0)).replace(b"False", b"[[[[[")}, "not a readable .npz motion file"),
+        ({"joint_names": npy(np.repeat(name, 20))}, "joint_names: not texts"),
+        ({"joint_names": npy(np.array([b"\xff\xfe"] * 20))}, "not a readable .npz motion file"),
+        ({"joint_names": npy(np.array(["a\nb"] * 20))}, "no joint for"),
+        ({"joint_names": npy(np.array(["a" * 300] * 20))}, "at most 200 characters"),
+        ({"joint_names": npy(np.array(["a"] * 1001))}, "at most 1000 texts"),
+        ({"xyz_m": npy(np.zeros((5, 20, 3), complex))}, "must be numbers"),
+        ({"time_s": npy(np.array(1.0))}, "expected (0, 20, 3)"),
+    ):
+        archive(path, motion_parts(**broken))
+        assert said in refused(lambda: read_motion(path)), broken
+    archive(path, motion_parts(), zipfile.ZIP_LZMA)
+    assert "compressed in a way that NumPy does not write" in refused(lambda: read_motion(path))
+
+
+def test_a_motion_file_that_unpacks_to_too_much(tmp_path: Path) -> None:
+    path = archive(tmp_path / "m.npz", motion_parts())
+    data = path.read_bytes()
+    size = (5 * 20 * 3 * 8 + 128).to_bytes(4, "little")
+    directory = data.index(b"PK\x01\x02")
+    assert size in data[directory:]
+    path.write_bytes(data[:directory] + data[directory:].replace(size, (500_000_000).to_bytes(4, "little")))
+    assert "'xyz_m' unpacks to more than 400 MB" in refused(lambda: read_motion(path))
+
+
+def test_bundles_with_broken_compression(tmp_path: Path) -> None:
+    data = bytearray(samples.bundle())
+    start = data.index(b"PK\x03\x04") + 30 + len("manifest.json")
+    data[start : start + 20] = bytes(range(7, 27))
+
+    def unpack(content: bytes) -> None:
+        with unbundled(content):
+            pass
+
+    unpack(samples.bundle())
+    assert "the files attached to the episode are broken: error: " in refused(lambda: unpack(bytes(data)))
+    other = archive(tmp_path / "b.zip", {"manifest.json": b"{}"}, zipfile.ZIP_LZMA).read_bytes()
+    assert "compressed otherwise than robotctl does" in refused(lambda: unpack(other))
