@@ -5,6 +5,7 @@ Values first, then the schema of a task file, then loading.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -31,6 +32,10 @@ SUPPORTED = frozenset({"on", "at", "inside", "upright", "sliced"})
 WITH_PLACE = frozenset({"on", "at", "inside"})
 CLIPS = frozenset({"walk", "stand"})
 MOTION_FILES = (".npz", ".bvh")  # of a recorded clip
+LONGEST = 1200.0  # way and reaches of a person [s]; a lap of a loop a third of it, as three are laid out
+LAPS = 3  # of a loop that the simulation lays out; the middle one repeats
+REACHING = 10.0  # turn, way there and back of one reach, at most [s]
+APART = 0.001  # way points that follow each other [m]
 REACH = 1.2  # a standing person reaches this far sideways, leaning included [m]
 AT = 0.02  # "at" a place: this near its middle, unless the task says otherwise [m]
 NEAR_PLACE = 0.03  # an item this close above a place stands on it at the start [m]
@@ -321,6 +326,8 @@ def _person(document: Document, location: Location, file: _PersonFile, scene: Sc
         document.fail((*location, "path"), "at least one point is needed")
     if clip == "walk" and len(file.path) < 2:
         document.fail((*location, "path"), "a walk needs at least two points; use 'clip: stand' for one")
+    if clip in CLIPS:
+        _can_be_walked(document, location, file)
     for i, point in enumerate(file.path):
         box = _standing_in(np.array(point), scene)
         if box is not None:
@@ -342,6 +349,23 @@ def _person(document: Document, location: Location, file: _PersonFile, scene: Sc
         jitter=file.jitter,
         loop=file.loop,
     )
+
+
+def _can_be_walked(document: Document, location: Location, file: _PersonFile) -> None:
+    """Every way point is another place than the one before, and there is an end to it."""
+    way = [*file.path, file.path[0]] if file.loop else file.path
+    for i, (here, there) in enumerate(itertools.pairwise(way)):
+        if file.clip == "walk" and math.dist(here, there) < APART:
+            last = i + 1 == len(file.path)
+            document.fail(
+                (*location, "path", i if last else i + 1),
+                "'loop' leads back to the first point by itself" if last else "the same point as the one before",
+            )
+    lasts = path_length(np.array(way)) / file.speed + sum(reach.hold + REACHING for reach in file.reach)
+    limit = LONGEST / LAPS if file.loop else LONGEST
+    if not lasts <= limit:
+        what = "a lap" if file.loop else "this"
+        document.fail((*location, "path"), f"{what} takes {lasts:.0f} s; at most {limit:.0f} s are possible")
 
 
 def _standing_in(point: np.ndarray, scene: Scene) -> Box | None:

@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robotctl.assets import check_urdf
 from robotctl.episode.bundle import unbundled
-from robotctl.errors import InvalidFileError
+from robotctl.errors import InvalidFileError, UsageError
+from robotctl.scene_files import load_scene
 from robotctl.simulation.motion_file import read_motion
+from robotctl.simulation.people import Person
+from robotctl.task import find_task, load_people
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
@@ -201,3 +205,49 @@ def test_bundles_with_broken_compression(tmp_path: Path) -> None:
     assert "the files attached to the episode are broken: error: " in refused(lambda: unpack(bytes(data)))
     other = archive(tmp_path / "b.zip", {"manifest.json": b"{}"}, zipfile.ZIP_LZMA).read_bytes()
     assert "compressed otherwise than robotctl does" in refused(lambda: unpack(other))
+
+
+ROUND = "[2 -2 m, 0.3 -1.5 m, 2 -2 m]"
+HOLDS = ", ".join(["{at: 0, target: 2.3 -1.9 1.0 m, hold: 600 s}"] * 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            "path: [2 -2 m, 0.3 -1.5 m], speed: 1e-9 m/s",
+            "key 'people[0].path': this takes 1772004515 s; at most 1200 s",
+        ),
+        ("path: [2 -2 m, 0.3 -1.5 m], speed: 4e-324 m/s", "this takes inf s; at most 1200 s"),
+        ("path: [-50 -50 m, 50 50 m, -50 50 m], speed: 0.5 m/s, loop: true", "a lap takes 683 s; at most 400 s"),
+        (f"clip: stand, path: [2 -2 m], reach: [{HOLDS}]", "this takes 1830 s; at most 1200 s"),
+        ("path: [2 -2 m, 2 -2 m]", "key 'people[0].path[1]': the same point as the one before"),
+        (f"path: {ROUND}, loop: true", "key 'people[0].path[2]': 'loop' leads back to the first point by itself"),
+        (f"path: {ROUND}", ""),
+        ("path: [2 -2 m, 0.3 -1.5 m], loop: true", ""),
+        ("clip: stand, path: [2 -2 m, 2 -2 m], loop: true", ""),
+    ],
+)
+def test_people_whose_way_has_no_end_or_no_direction(tmp_path: Path, body: str, said: str) -> None:
+    """They would fill the memory, or be nowhere: a direction of no length is NaN."""
+    path = tmp_path / "people.yaml"
+    path.write_text(f"schema: robotctl/people.v1\npeople:\n  - {{name: a, {body}}}\n")
+    scene = load_scene("kitchen")
+    if said:
+        assert said in refused(lambda: load_people(path, scene))
+    else:
+        person = Person(load_people(path, scene)[0], np.random.default_rng(0))
+        assert all(np.all(np.isfinite(person.keypoints(t))) for t in np.arange(0.0, 30.0, 0.5))
+
+
+def test_names_that_no_file_can_have(tmp_path: Path) -> None:
+    path = tmp_path / "people.yaml"
+    path.write_text(f"schema: robotctl/people.v1\npeople:\n  - {{name: a, clip: {'x' * 300}.npz}}\n")
+    scene = load_scene("kitchen")
+    assert "no such file 'xxx" in refused(lambda: load_people(path, scene))
+    model = tmp_path / "a.urdf"
+    mesh = f'<visual><geometry><mesh filename="{"x" * 300}.obj"/></geometry></visual>'
+    model.write_text(f'<robot name="a"><link name="a">{mesh}</link></robot>')
+    assert "no such file 'xxx" in refused(lambda: check_urdf(model, movable=False))
+    with pytest.raises(UsageError, match="no task 'xxx"):
+        find_task("x" * 300)

@@ -16,7 +16,7 @@ import numpy as np
 
 from robotctl.body import INDEX, KEYPOINTS
 from robotctl.errors import InvalidFileError, nearest
-from robotctl.files import one_line, show_path
+from robotctl.files import is_file, one_line, show_path
 from robotctl.simulation.bvh_file import read_bvh
 from robotctl.simulation.joint_names import joints_of_keypoints
 
@@ -51,7 +51,7 @@ def read_motion(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_npz(path: Path, file: str) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Times (T,) [s], names (J,) and points (T, J, 3) [m]."""
-    if not path.is_file():
+    if not is_file(path):
         raise InvalidFileError(f"{file}: no such file")
     try:
         with zipfile.ZipFile(path) as archive:

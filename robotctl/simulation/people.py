@@ -24,11 +24,10 @@ from robotctl.simulation.mocap import (
 )
 from robotctl.simulation.motion_file import read_motion
 from robotctl.simulation.walk_path import Stop, Walk, minimum_jerk, walk_along
-from robotctl.task import PersonPlan, Reach
+from robotctl.task import LAPS, PersonPlan, Reach
 
 RATE = 60  # samples per second of the stored walk; cubic interpolation between them [Hz]
 FILE_RATE = 120  # of a stored recording [Hz]
-LAPS = 3  # of a loop that are laid out; the middle one repeats
 WALKING = 0.5  # above this speed the walk is the recorded one, below it blends into standing [m/s]
 REACH_SPEED = 1.4  # peak speed of a reaching hand along its path [m/s]: the household file assumes at most 2.0
 LIFT = 0.18  # a reaching hand rises by this much on its way, over table edges [m]

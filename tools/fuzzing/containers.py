@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from fuzzing.mutate import PATHS, WORDS, mutate_bytes, mutate_tree, scalar
+from fuzzing.mutate import MOST, PATHS, WORDS, mutate_bytes, mutate_tree, scalar
 from fuzzing.samples import npz
 
 _MAGIC = 8  # bytes of MCAP's magic number
@@ -214,7 +214,8 @@ def _chunk(rng: Random, content: bytes) -> bytes:
         (length,) = struct.unpack_from("<I", content, 28)
         word = content[32 : 32 + length]
         packed = content[40 + length :]
-        inner = zstandard.ZstdDecompressor().decompress(packed, max_output_size=size) if word == b"zstd" else packed
+        unpacker = zstandard.ZstdDecompressor()
+        inner = unpacker.decompress(packed, max_output_size=min(size, MOST)) if word == b"zstd" else packed
     except (struct.error, zstandard.ZstdError, MemoryError):
         return mutate_bytes(rng, content, ())
     if rng.random() < 0.02:
