@@ -5,7 +5,6 @@ Values first, then the schema of a task file, then loading.
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ MOTION_FILES = (".npz", ".bvh")  # of a recorded clip
 LONGEST = 1200.0  # way and reaches of a person [s]; a lap of a loop a third of it, as three are laid out
 LAPS = 3  # of a loop that the simulation lays out; the middle one repeats
 REACHING = 10.0  # turn, way there and back of one reach, at most [s]
-APART = 0.001  # way points that follow each other [m]
+SHORTEST = 0.01  # way of a walk [m]
 REACH = 1.2  # a standing person reaches this far sideways, leaning included [m]
 AT = 0.02  # "at" a place: this near its middle, unless the task says otherwise [m]
 NEAR_PLACE = 0.03  # an item this close above a place stands on it at the start [m]
@@ -352,16 +351,11 @@ def _person(document: Document, location: Location, file: _PersonFile, scene: Sc
 
 
 def _can_be_walked(document: Document, location: Location, file: _PersonFile) -> None:
-    """Every way point is another place than the one before, and there is an end to it."""
-    way = [*file.path, file.path[0]] if file.loop else file.path
-    for i, (here, there) in enumerate(itertools.pairwise(way)):
-        if file.clip == "walk" and math.dist(here, there) < APART:
-            last = i + 1 == len(file.path)
-            document.fail(
-                (*location, "path", i if last else i + 1),
-                "'loop' leads back to the first point by itself" if last else "the same point as the one before",
-            )
-    lasts = path_length(np.array(way)) / file.speed + sum(reach.hold + REACHING for reach in file.reach)
+    """A walk leads somewhere, and there is an end to what the person does."""
+    way = path_length(np.array([*file.path, file.path[0]] if file.loop else file.path))
+    if file.clip == "walk" and way < SHORTEST:
+        document.fail((*location, "path"), f"is shorter than {SHORTEST:g} m; use 'clip: stand' for one place")
+    lasts = way / file.speed + sum(reach.hold + REACHING for reach in file.reach)
     limit = LONGEST / LAPS if file.loop else LONGEST
     if not lasts <= limit:
         what = "a lap" if file.loop else "this"
