@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from robotctl.assets import check_urdf
 from robotctl.episode.bundle import unbundled
+from robotctl.episode.reader import read_episode
 from robotctl.errors import InvalidFileError, UsageError
 from robotctl.scene_files import load_scene
 from robotctl.simulation.motion_file import read_motion
@@ -21,7 +23,7 @@ from robotctl.task import find_task, load_people
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
-from fuzzing import samples
+from fuzzing import containers, samples
 from fuzzing.campaign import Child, Outcome, fuzz, make_input, workplace
 from fuzzing.inputs import Source
 
@@ -29,7 +31,7 @@ PARSERS = (
     "scene", "task", "people", "guardrails", "kinds", "urdf", "obj", "npz", "bvh", "episode", "bundle", "model", "plan",
     "quantity",
 )  # fmt: skip
-INPUTS = 25  # for each parser; tools/fuzz.py reads more
+INPUTS = 20  # for each parser; tools/fuzz.py reads more
 SEED = 1000
 
 
@@ -60,7 +62,7 @@ def test_broken_files_are_accepted_or_refused_in_one_line(
 def test_the_files_that_are_broken_were_sound(parser: str, place: tuple[Path, dict[str, Source]], child: Child) -> None:
     source = place[1][parser]
     assert set(place[1]) == set(PARSERS)
-    for seed in source.seeds:
+    for seed in source.seeds[:3]:
         path = source.folder / f"input-sound{source.suffix}"
         path.write_bytes(seed)
         (outcome,) = child.read(parser, [path])
@@ -226,10 +228,7 @@ HOLDS = ", ".join(["{at: 0, target: 2.3 -1.9 1.0 m, hold: 600 s}"] * 3)
         (f"path: {ROUND}, loop: true", ""),
         (f"path: {ROUND}", ""),
         ("path: [2 -2 m, 2 -2 m, 0.3 -1.5 m, 0.3 -1.5 m, 0.3 -1.5 m]", ""),
-        (
-            (f"path: [2 -2 m, 2 -2 m, 0.3 -1.5 m, 0.3 -1.5 m], loop: true, reach: [{HOLD}]", ""),
-            "",
-        ),
+        (f"path: [2 -2 m, 2 -2 m, 0.3 -1.5 m, 0.3 -1.5 m], loop: true, reach: [{HOLD}]", ""),
         ("path: [2 -2 m, 0.3 -1.5 m], loop: true", ""),
         ("clip: stand, path: [2 -2 m, 2 -2 m], loop: true", ""),
     ],
@@ -258,3 +257,21 @@ def test_names_that_no_file_can_have(tmp_path: Path) -> None:
     assert "no such file 'xxx" in refused(lambda: check_urdf(model, movable=False))
     with pytest.raises(UsageError, match="no task 'xxx"):
         find_task("x" * 300)
+
+
+def test_an_episode_with_a_record_longer_than_memory(tmp_path: Path) -> None:
+    data = samples.episode(tmp_path / "a.mcap", ticks=5)
+    records = containers._records(data[8:])
+    i = next(i for i, (op, _) in enumerate(records) if op == 6)
+    start_and_end = records[i][1][:16]
+    inner = b"\x15" + b"\xff" * 8  # an unknown record of 2^64 - 1 bytes
+    chunk = (
+        start_and_end + struct.pack("<QI", len(inner), 0) + struct.pack("<I", 0) + struct.pack("<Q", len(inner)) + inner
+    )
+    records[i] = 6, chunk
+    path = tmp_path / "b.mcap"
+    path.write_bytes(data[:8] + containers._joined(records))
+    log = read_episode(path)
+    assert log.damage is not None
+    assert log.damage.startswith("damaged: ")
+    assert list(log.steps) == []

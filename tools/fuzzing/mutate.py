@@ -194,9 +194,7 @@ def scalar(rng: Random, old: Any = None) -> Any:
     if isinstance(old, str) and rng.random() < 0.5:  # another number in "0.3 -0.6 m"
         return _replace_match(rng, old, r"[-+]?\d*\.?\d+", rng.choice((*NUMBERS, f"{rng.uniform(-3, 3):.3f}")))
     if isinstance(old, (int, float)) and not isinstance(old, bool) and rng.random() < 0.7:
-        return rng.choice(
-            (0, -1, 1, 1e-9, -old, old * 1.001, old * 10, 1e9, 1e308, 5e-324, 2**63, 10**40, float("nan"))
-        )
+        return rng.choice((0, -1, 1, 1e-9, -old, old * 2, old * 10, 1e9, 1e308, 5e-324, 2**63, 10**40, float("nan")))
     return rng.choice(
         (
             None, True, False, 0, -1, 1.5, 1e308, float("inf"), float("nan"), 2**70, 10**400, "", [], {}, [[]],
