@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +18,12 @@ from robotctl.assets import check_urdf
 from robotctl.episode.bundle import unbundled
 from robotctl.episode.reader import read_episode
 from robotctl.errors import InvalidFileError, UsageError
+from robotctl.guardrails.load import find_guardrails, load_guardrails
 from robotctl.scene_files import load_scene
 from robotctl.simulation.motion_file import read_motion
 from robotctl.simulation.people import Person
 from robotctl.task import find_task, load_people
+from robotctl.world_model.composite import DEFAULT, load_world_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
@@ -275,3 +279,27 @@ def test_an_episode_with_a_record_longer_than_memory(tmp_path: Path) -> None:
     assert log.damage is not None
     assert log.damage.startswith("damaged: ")
     assert list(log.steps) == []
+
+
+def model(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:
+    """The packaged model with another header or other notes."""
+    data = DEFAULT.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    about = json.loads(header["__metadata__"]["robotctl"])
+    change(header, about["notes"])
+    header["__metadata__"]["robotctl"] = json.dumps(about)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+    return path
+
+
+def test_models_with_odd_notes(tmp_path: Path) -> None:
+    assumptions = load_guardrails([find_guardrails("household")], load_scene("kitchen")).assumptions
+    path = model(tmp_path / "m.safetensors", lambda header, notes: None)
+    load_world_model(path, assumptions)
+    for counts in ({"cup": []}, {"cup": [1e400, 1]}, {"cup": ["a\nb", 1]}, {"cup": None}, [], 3):
+        model(path, lambda header, notes, counts=counts: notes["skills"]["pick"].update(counts=counts))  # type: ignore[misc]
+        refused(lambda: load_world_model(path, assumptions))
+    model(path, lambda header, notes: notes.update(skills={"a\nb": {"network": True}}))
+    refused(lambda: load_world_model(path, assumptions))
