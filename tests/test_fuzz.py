@@ -301,5 +301,9 @@ def test_models_with_odd_notes(tmp_path: Path) -> None:
     for counts in ({"cup": []}, {"cup": [1e400, 1]}, {"cup": ["a\nb", 1]}, {"cup": None}, [], 3):
         model(path, lambda header, notes, counts=counts: notes["skills"]["pick"].update(counts=counts))  # type: ignore[misc]
         refused(lambda: load_world_model(path, assumptions))
+    for key in ("durations", "displacements"):
+        for value in (float("nan"), float("inf"), -1.0):
+            model(path, lambda header, notes, k=key, v=value: notes["skills"]["pick"][k].update(cup=v))  # type: ignore[misc]
+            assert "must be finite and not negative" in refused(lambda: load_world_model(path, assumptions))
     model(path, lambda header, notes: notes.update(skills={"a\nb": {"network": True}}))
     refused(lambda: load_world_model(path, assumptions))
