@@ -35,7 +35,7 @@ PARSERS = (
     "scene", "task", "people", "guardrails", "kinds", "urdf", "obj", "npz", "bvh", "episode", "bundle", "model", "plan",
     "quantity",
 )  # fmt: skip
-INPUTS = 20  # for each parser; tools/fuzz.py reads more
+INPUTS = 16  # for each parser; tools/fuzz.py reads more
 SEED = 1000
 
 
