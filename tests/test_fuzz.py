@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 import sys
 import zipfile
@@ -20,6 +21,7 @@ from robotctl.episode.reader import read_episode
 from robotctl.errors import InvalidFileError, UsageError
 from robotctl.guardrails.load import find_guardrails, load_guardrails
 from robotctl.scene_files import load_scene
+from robotctl.scene_paths import scenes_folder
 from robotctl.simulation.motion_file import read_motion
 from robotctl.simulation.people import Person
 from robotctl.task import find_task, load_people
@@ -307,3 +309,14 @@ def test_models_with_odd_notes(tmp_path: Path) -> None:
             assert "must be finite and not negative" in refused(lambda: load_world_model(path, assumptions))
     model(path, lambda header, notes: notes.update(skills={"a\nb": {"network": True}}))
     refused(lambda: load_world_model(path, assumptions))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("edge", ["[0, 1e308]", "[1e200, 1e200]", "[0, 0]", "[1e-300, 0]"])
+def test_a_direction_without_a_sound_length(tmp_path: Path, edge: str) -> None:
+    scene = scenes_folder() / "kitchen" / "scene.yaml"
+    changed, found = re.subn(r"overhang_edge: \[[^\]]*\]", f"overhang_edge: {edge}", scene.read_text())
+    assert found
+    path = tmp_path / "scene.yaml"
+    path.write_text(changed.replace("../assets/", "robotctl:assets/"))
+    assert "a direction must have a length" in refused(lambda: load_scene(path))
