@@ -19,7 +19,7 @@ from xml.parsers import expat
 import numpy as np
 
 from robotctl.errors import InvalidFileError
-from robotctl.files import one_line, read_text, show_path
+from robotctl.files import is_file, one_line, read_text, show_path
 
 MAX_URDF_BYTES = 1_000_000
 MAX_MESH_BYTES = 8_000_000
@@ -51,7 +51,7 @@ class _Source:
             self.fail(line, f"'{name[:80]}' leads out of {self.root.name}/")
         if path.suffix.lower() not in endings:
             self.fail(line, f"'{name[:80]}': only {', '.join(endings)} files are read here")
-        if not path.is_file():
+        if not is_file(path):
             self.fail(line, f"no such file '{name[:80]}'")
         return path
 

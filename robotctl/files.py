@@ -90,6 +90,14 @@ def show_path(path: Path) -> str:
         return str(path)
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:
     """UTF-8 text of a regular file of at most `limit` bytes."""
     name = show_path(path)

@@ -83,7 +83,7 @@ def load_kinds(path: Path) -> dict[str, ObjectKind]:
 def unit_vector(document: Document, location: Location, numbers: list[float]) -> np.ndarray:
     """The direction under a key of a file, of length 1, in the shape it was given."""
     direction = np.array(numbers)
-    length = float(np.linalg.norm(direction))
+    length = float(np.linalg.norm(direction)) if np.all(np.abs(direction) < 1e6) else np.inf
     if not 1e-6 < length < 1e6:
         document.fail(location, "a direction must have a length")
     return direction / length

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from robotctl.assets import tree_root
 from robotctl.errors import UsageError, nearest
-from robotctl.files import Document, Location
+from robotctl.files import Document, Location, is_file
 
 PACKAGED = "robotctl:"  # a file reference that begins so is looked up in the packaged scenes folder
 
@@ -24,7 +24,14 @@ def scene_names() -> list[str]:
 
 def looks_like_path(text: str | os.PathLike[str]) -> bool:
     """Whether the user means a file, not the name of something packaged."""
-    return isinstance(text, Path) or str(text).endswith((".yaml", ".yml")) or Path(text).exists()
+    return isinstance(text, Path) or str(text).endswith((".yaml", ".yml")) or _exists(text)
+
+
+def _exists(text: str | os.PathLike[str]) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # no file can have this name
+        return False
 
 
 def find_scene(path_or_name: str | os.PathLike[str]) -> Path:
@@ -55,6 +62,6 @@ def referenced(document: Document, location: Location, text: str) -> Path:
     path = (base / text).resolve()
     if not path.is_relative_to(root):
         document.fail(location, f"'{text[:80]}' leads out of {root.name}/")
-    if not path.is_file():
+    if not is_file(path):
         document.fail(location, f"no such file '{text[:80]}'")
     return path

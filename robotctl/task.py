@@ -30,6 +30,11 @@ PREDICATES = frozenset({"on", "at", "inside", "next_to", "open", "held", "uprigh
 SUPPORTED = frozenset({"on", "at", "inside", "upright", "sliced"})
 WITH_PLACE = frozenset({"on", "at", "inside"})
 CLIPS = frozenset({"walk", "stand"})
+MOTION_FILES = (".npz", ".bvh")  # of a recorded clip
+LONGEST = 1200.0  # way and reaches of a person [s]; a lap of a loop a third of it, as three are laid out
+LAPS = 3  # of a loop that the simulation lays out; the middle one repeats
+REACHING = 10.0  # turn, way there and back of one reach, at most [s]
+SHORTEST = 0.01  # way of a walk [m]
 REACH = 1.2  # a standing person reaches this far sideways, leaning included [m]
 AT = 0.02  # "at" a place: this near its middle, unless the task says otherwise [m]
 NEAR_PLACE = 0.03  # an item this close above a place stands on it at the start [m]
@@ -50,7 +55,7 @@ class PersonPlan:
     """What a person does."""
 
     name: str
-    clip: str  # walk, stand, or the path of an .npz with recorded motion
+    clip: str  # walk, stand, or the path of an .npz or .bvh file with recorded motion
     path: np.ndarray  # (n, 2) on the floor [m]
     speed: float  # of walking [m/s]
     start: float  # when the person sets off [s]
@@ -323,15 +328,18 @@ def _and(labels: frozenset[str]) -> str:
 
 def _person(document: Document, location: Location, file: _PersonFile, scene: Scene) -> PersonPlan:
     clip = file.clip
-    if clip.endswith(".npz"):
+    if clip.lower().endswith(MOTION_FILES):
         clip = str(referenced(document, (*location, "clip"), clip))
     elif clip not in CLIPS:
         choices = sorted(CLIPS)
-        document.fail((*location, "clip"), f"unknown clip '{clip[:40]}'{nearest(clip, choices)} (or an .npz file)")
+        other = f"{nearest(clip[:40], choices)} (or an .npz or .bvh file)"
+        document.fail((*location, "clip"), f"unknown clip '{clip[:40]}'{other}")
     elif not file.path:
         document.fail((*location, "path"), "at least one point is needed")
     if clip == "walk" and len(file.path) < 2:
         document.fail((*location, "path"), "a walk needs at least two points; use 'clip: stand' for one")
+    if clip in CLIPS:
+        _can_be_walked(document, location, file)
     for i, point in enumerate(file.path):
         box = _standing_in(np.array(point), scene)
         if box is not None:
@@ -353,6 +361,18 @@ def _person(document: Document, location: Location, file: _PersonFile, scene: Sc
         jitter=file.jitter,
         loop=file.loop,
     )
+
+
+def _can_be_walked(document: Document, location: Location, file: _PersonFile) -> None:
+    """A walk leads somewhere, and there is an end to what the person does."""
+    way = path_length(np.array([*file.path, file.path[0]] if file.loop else file.path))
+    if file.clip == "walk" and way < SHORTEST:
+        document.fail((*location, "path"), f"is shorter than {SHORTEST:g} m; use 'clip: stand' for one place")
+    lasts = way / file.speed + sum(reach.hold + REACHING for reach in file.reach)
+    limit = LONGEST / LAPS if file.loop else LONGEST
+    if not lasts <= limit:
+        what = "a lap" if file.loop else "this"
+        document.fail((*location, "path"), f"{what} takes {lasts:.0f} s; at most {limit:.0f} s are possible")
 
 
 def _standing_in(point: np.ndarray, scene: Scene) -> Box | None:

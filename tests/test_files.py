@@ -314,7 +314,7 @@ TYPOS = [
     ("task", ", place: floor", "",
      "9:7: key 'objective.all[0].place': is missing"),
     ("task", "name: guest", "name: guest\n    clip: wlak",
-     "5:11: key 'people[0].clip': unknown clip 'wlak'; did you mean 'walk'? (or an .npz file)"),
+     "5:11: key 'people[0].clip': unknown clip 'wlak'; did you mean 'walk'? (or an .npz or .bvh file)"),
     ("task", "at: 1", "at: 2",
      "6:18: key 'people[0].reach[0].at': the path has only 2 points (counted from 0)"),
     ("task", "0.3 -0.9 0.98 m", "0.3 0.9 0.98 m",

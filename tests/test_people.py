@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from robotctl.body import CAPSULES, INDEX, KEYPOINT_PART, KEYPOINTS
 from robotctl.errors import InvalidFileError
+from robotctl.simulation.joint_names import keypoint_of
 from robotctl.simulation.mocap import sole_height
-from robotctl.simulation.motion_file import keypoint_of, read_motion
+from robotctl.simulation.motion_file import read_motion
 from robotctl.simulation.people import Person
 from robotctl.task import PersonPlan, Reach
 

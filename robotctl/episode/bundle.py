@@ -9,8 +9,10 @@ from __future__ import annotations
 import io
 import json
 import re
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,15 +20,19 @@ from pathlib import Path, PurePosixPath
 
 from robotctl.assets import tree_root
 from robotctl.errors import InvalidFileError
-from robotctl.files import parse_yaml
+from robotctl.files import one_line, parse_yaml
 from robotctl.scene import Scene
 from robotctl.scene_paths import PACKAGED, referenced, scenes_folder
-from robotctl.task import Task
+from robotctl.task import CLIPS, Task
 
 ATTACHMENT = "files.zip"
 MANIFEST = "manifest.json"
 MAX_FILES = 2_000
 MAX_BYTES = 200_000_000
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, struct.error, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError,
+    EOFError, RuntimeError,
+)  # fmt: skip
 _NAMED = re.compile(
     r"""filename\s*=\s*["']([^"']+)["']
     | ^[ \t]*mtllib[ \t]+(\S+)
@@ -50,7 +56,7 @@ def bundle(task: Task, guardrail_files: Sequence[Path] = (), relaxed: Mapping[st
     guardrail_files: those in addition to the task's own.
     """
     guardrails = (*task.guardrail_files, *guardrail_files)
-    people = tuple(Path(person.clip) for person in task.people if person.clip.endswith(".npz"))
+    people = tuple(Path(person.clip) for person in task.people if person.clip not in CLIPS)
     names = _Names(task.path)
     files: dict[str, bytes] = {}
     for path in (task.path, *scene_files(task.scene), *guardrails, *people):
@@ -86,8 +92,9 @@ def unbundled(data: bytes) -> Iterator[Unbundled]:
                 tuple(root / _safe(name) for name in manifest["guardrails"]),
                 {str(k): str(v) for k, v in manifest["relaxed"].items()},
             )
-        except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError) as error:
-            raise InvalidFileError(f"the files attached to the episode are broken: {error!r}") from None
+        except _BROKEN as error:
+            reason = one_line(f"{type(error).__name__}: {error}")[:200]
+            raise InvalidFileError(f"the files attached to the episode are broken: {reason}") from None
         yield files
 
 
@@ -135,6 +142,8 @@ def _extract(archive: zipfile.ZipFile, root: Path) -> None:
     entries = archive.infolist()
     if len(entries) > MAX_FILES or sum(entry.file_size for entry in entries) > MAX_BYTES:
         raise ValueError("too many or too large files")
+    if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
+        raise ValueError("compressed otherwise than robotctl does")
     for entry in entries:
         target = root / _safe(entry.filename)
         target.parent.mkdir(parents=True, exist_ok=True)

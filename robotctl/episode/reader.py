@@ -30,7 +30,10 @@ MAX_RECORD = 256_000_000  # no record of ours comes near [bytes]
 MAX_CHUNK = 256_000_000  # a chunk holds one second [bytes]
 UNFINISHED = str(2**64 - 1)  # length of a chunk that the writer was still filling
 _MAGIC = b"\x89MCAP0\r\n"
-_DAMAGE = (McapError, EOFError, ValueError, struct.error, zstandard.ZstdError, RuntimeError, KeyError, MemoryError)
+_DAMAGE = (
+    McapError, EOFError, ValueError, struct.error, zstandard.ZstdError, RuntimeError, KeyError, MemoryError,
+    OverflowError,
+)  # fmt: skip
 LAST_TOPIC = list(TOPICS)[-1]  # completes a step
 
 

@@ -24,11 +24,10 @@ from robotctl.simulation.mocap import (
 )
 from robotctl.simulation.motion_file import read_motion
 from robotctl.simulation.walk_path import Stop, Walk, minimum_jerk, walk_along
-from robotctl.task import PersonPlan, Reach
+from robotctl.task import LAPS, PersonPlan, Reach
 
 RATE = 60  # samples per second of the stored walk; cubic interpolation between them [Hz]
 FILE_RATE = 120  # of a stored recording [Hz]
-LAPS = 3  # of a loop that are laid out; the middle one repeats
 WALKING = 0.5  # above this speed the walk is the recorded one, below it blends into standing [m/s]
 REACH_SPEED = 1.4  # peak speed of a reaching hand along its path [m/s]: the household file assumes at most 2.0
 LIFT = 0.18  # a reaching hand rises by this much on its way, over table edges [m]
@@ -80,6 +79,16 @@ class Person:
             self._rate = FILE_RATE
         self._shape = table.shape[1:]
         self._table = np.ascontiguousarray(table.reshape(len(table), -1))
+
+    @property
+    def start(self) -> float:
+        """When the person sets off [s]."""
+        return self._start
+
+    @property
+    def duration(self) -> float:
+        """From setting off until the person stands for good, or until a loop has come round [s]."""
+        return self._lap + self._period if self._period > 0.0 else (len(self._table) - 1) / self._rate
 
     def keypoints(self, time: float) -> np.ndarray:
         """Every keypoint at `time` [s] of the episode, (J, 3) world [m]."""

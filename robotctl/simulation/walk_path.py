@@ -12,6 +12,7 @@ CORNER = 0.5  # corners are rounded by two moving averages of this length [m]
 ACCELERATION = 1.0  # starting and stopping [m/s^2]
 YAW_RATE = 1.6  # in a curve, and on average when turning on the spot [rad/s]
 BREADTH = 0.2  # in a curve the outer side of the body keeps to the walking speed [m]
+STILL = 1e-9  # a way no longer than this leads nowhere [m]
 SHARP = np.deg2rad(100.0)  # beyond this a corner is a stop and a turn on the spot
 
 
@@ -112,13 +113,23 @@ class _Builder:
         return time
 
 
+def _directions(step: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Headings (n - 1,) of the steps between way points; a step of no length goes on like the one before it."""
+    direction = np.arctan2(step[:, 1], step[:, 0])
+    long = np.flatnonzero(length > STILL)
+    if len(long):
+        last = np.maximum(np.searchsorted(long, np.arange(len(direction)), side="right") - 1, 0)
+        direction = direction[long[last]]
+    return direction
+
+
 def walk_along(points: np.ndarray, stops: Mapping[int, Sequence[Stop]], speed: float) -> Walk:
     """The walk through the way points (n, 2) at `speed` [m/s], halting where `stops` (by way point) says so."""
     points = np.asarray(points, float)
     n = len(points)
     step = np.diff(points, axis=0)
     lengths = np.linalg.norm(step, axis=1)
-    direction = np.arctan2(step[:, 1], step[:, 0]) if n > 1 else np.zeros(0)
+    direction = _directions(step, lengths)
     facing = [s.facing for s in stops.get(0, ()) if s.facing is not None]
     builder = _Builder(points[0], direction[0] if n > 1 else (facing[0] if facing else 0.0))
     pauses: list[tuple[int, float]] = []
@@ -137,6 +148,11 @@ def walk_along(points: np.ndarray, stops: Mapping[int, Sequence[Stop]], speed: f
         end = begin + 1
         while end < n - 1 and end not in stops and abs(wrapped(direction[end] - direction[end - 1])) < SHARP:
             end += 1
+        if not np.sum(lengths[begin:end]) > STILL:
+            marks[begin + 1 : end + 1] = builder.last[0]
+            halt(end)
+            begin = end
+            continue
         line = smooth(points[begin : end + 1])
         builder.turn(float(np.arctan2(*(line[1] - line[0])[::-1])))
         time = builder.walk(line, speed)

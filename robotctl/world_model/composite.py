@@ -11,6 +11,7 @@ import numpy as np
 
 from robotctl.body import KEYPOINTS, PARTS
 from robotctl.errors import InvalidFileError
+from robotctl.files import one_line
 from robotctl.state import State
 from robotctl.trajectory import Trajectory
 from robotctl.world_model import storage
@@ -194,9 +195,9 @@ def parts_from(
             network = Ensemble.from_arrays(arrays, f"skill.{name}") if entry["network"] else None
             skills[str(name)] = skill_from_notes(entry, network)
         contact = ContactModel.from_arrays(arrays)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
         message = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-        raise InvalidFileError(f"{path}: {message}") from error
+        raise InvalidFileError(f"{path}: {one_line(message)[:200]}") from error
     people = HumanMotionModel(
         wide["people.input_mean"],
         wide["people.input_basis"],

@@ -158,6 +158,15 @@ def skill_from_notes(notes: Mapping[str, Any], network: Ensemble | None) -> Skil
     displacements = {str(k): float(v) for k, v in notes["displacements"].items()}
     logit, slopes = (_weights(notes, name, len(names) + 1) for name in ("weights", "displacement_weights"))
     least, most = (float(v) for v in notes.get("displacement_range", (LEAST_DISPLACEMENT, PRIOR_DISPLACEMENT)))
+    amounts = [
+        *durations.values(),
+        *displacements.values(),
+        least,
+        most,
+        *(n for pair in counts.values() for n in pair),
+    ]
+    if not all(0.0 <= amount < np.inf for amount in amounts):
+        raise ValueError("times, distances and counts of a skill must be finite and not negative")
     return SkillModel(
         names, center, spread, network, temperature, counts, durations, displacements, logit, slopes, (least, most)
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from robotctl.errors import InvalidFileError
+from robotctl.files import one_line
 from robotctl.jsontext import json_text
 
 FORMAT = "robotctl/world-model.v1"
@@ -71,9 +72,10 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
         raise InvalidFileError(f"{path}: not a {FORMAT} file; `robotctl train` makes one")
     for name, array in arrays.items():
         if not np.issubdtype(array.dtype, np.floating):
-            raise InvalidFileError(f"{path}: array '{name}' holds {array.dtype}, expected floating point numbers")
+            shown = one_line(name[:80])
+            raise InvalidFileError(f"{path}: array '{shown}' holds {array.dtype}, expected floating point numbers")
         if not np.all(np.isfinite(array)):
-            raise InvalidFileError(f"{path}: array '{name}' holds numbers that are not finite")
+            raise InvalidFileError(f"{path}: array '{one_line(name[:80])}' holds numbers that are not finite")
     return arrays, notes, hashlib.sha256(data).hexdigest()
 
 
@@ -105,4 +107,4 @@ def expect(path: Path, arrays: dict[str, np.ndarray], shapes: dict[str, tuple[in
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return one_line(str(error))[:200] or type(error).__name__
