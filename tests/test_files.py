@@ -330,7 +330,7 @@ TYPOS = [
     ("rules", "kind: blade_speed", "kind: blade_sped",
      "14:11: key 'guardrails[0].kind': unknown word 'blade_sped'; did you mean 'blade_speed'?"),
     ("rules", "kind: blade_speed", "kind: undisturbd",
-     "14:11: key 'guardrails[0].kind': 'undisturbd' is unknown; did you mean 'undisturbed'?"),
+     "14:11: key 'guardrails[0].kind': unknown word 'undisturbd'; did you mean 'undisturbed'?"),
     ("rules", "    kind: blade_speed\n", "",
      "13:5: key 'guardrails[0].kind': is missing"),
     ("rules", "    radius: 0.3 m", "    radios: 0.3 m",
