@@ -96,7 +96,10 @@ def test_a_chase_keeps_to_its_axes(arena: loop.Arena, data: st.DataObject) -> No
 @pytest.mark.parametrize("broken", EDGES)
 def test_the_edge_breaks_one_assumption_to_the_full(arena: loop.Arena, broken: str) -> None:
     space = ambush(arena, "edge", broken, 2.0)
-    attack, calm = (space.decode(np.full(len(space.genes()), 0.5)), ambush(arena).decode(np.full(len(space.genes()), 0.5)))
+    attack, calm = (
+        space.decode(np.full(len(space.genes()), 0.5)),
+        ambush(arena).decode(np.full(len(space.genes()), 0.5)),
+    )
     assert attack != replace(calm, stratum="edge", broken=broken, factor=2.0)
     chase = loop.decode(np.full(len(loop.genes(arena.task.scene)), 0.5), arena, 1000, "edge", broken, 2.0)
     assert chase.factors == {broken: 2.0}
@@ -255,17 +258,17 @@ def test_bias_and_noise_together_stay_within_the_error(bias: float) -> None:
 def test_late_readings_say_so_or_hide_it() -> None:
     sensors = replace(load_task(TASK).scene.sensors, dropout=0.0)
     for faults, shown, stamp in (
-        (SensorFaults(), 0.8625, 0.8625),
-        (SensorFaults(delay=0.1), 0.7625, 0.7625),
-        (SensorFaults(hidden_delay=0.1), 0.7625, 0.8625),
+        (SensorFaults(), 0.867, 0.867),  # 33 ms
+        (SensorFaults(delay=0.1), 0.767, 0.767),
+        (SensorFaults(hidden_delay=0.1), 0.767, 0.867),
     ):
         cameras = Cameras(replace(sensors, human_error=0.0), [], ["p"], np.random.default_rng(0), faults)
         for step in range(217):
             time = step / 240
             cameras.record(Snapshot(time, np.zeros((0, 3)), np.zeros((0, 4)), np.full((1, len(KEYPOINTS), 3), time)))
         seen = cameras.read(0.9)[1][0]
-        assert seen.keypoints[0, 0] == pytest.approx(shown, abs=1 / 240)
-        assert seen.stamp == pytest.approx(stamp, abs=1 / 240)
+        assert seen.keypoints[0, 0] == pytest.approx(shown, abs=0.0045)
+        assert seen.stamp == pytest.approx(stamp, abs=0.0045)
 
 
 def test_what_differs_in_the_world() -> None:
@@ -317,7 +320,9 @@ def test_the_monitors_notice_that_somebody_was_never_seen() -> None:
 
 
 def test_attack_files(tmp_path: Path) -> None:
-    attack = Attack(TASK, 3, 2.0, (Intruder("walk", (1, 2), (0, 0, 1), 0.9, 2.0, 0.1),), faults=Faults(SensorFaults(0.1)))
+    attack = Attack(
+        TASK, 3, 2.0, (Intruder("walk", (1, 2), (0, 0, 1), 0.9, 2.0, 0.1),), faults=Faults(SensorFaults(0.1))
+    )
     file = tmp_path / "attack.json"
     save_attack(file, attack, {"digest": "x"})
     assert load_attack(file) == (attack, {"digest": "x"})
@@ -344,13 +349,14 @@ def test_plans() -> None:
 
 def test_a_broken_assumption_discards_an_inside_trial() -> None:
     answer = {
-        "guardrails": {"violations": 1, "by_id": {"speed": {"worst_margin": -0.1, "unit": "m/s"}}},
+        "guardrails": {"violations": 1, "by_id": {"speed": {"worst_margin": -0.1, "unit": "m/s", "violations": 1}}},
         "contacts": {"moving": 0},
         "assumptions": {"broken": {"tracking_error": {"worst": 0.016, "assumed": 0.008, "duration_s": 0.1}}},
         "moving_s": 1.0,
     }
     assert trial_of(answer, {"speed": 1.0}, inside=True).discarded
     assert trial_of(answer, {"speed": 1.0}, inside=True).value > 1
+    assert trial_of(answer, {}, inside=False).others == {"speed": 1}  # a rule that is not claimed
     assert not trial_of(answer, {"speed": 1.0}, inside=True, allowed=("tracking",)).discarded
     assert trial_of(answer, {"speed": 1.0}, inside=False).value == pytest.approx(-0.1)
     answer["guardrails"] = {"violations": 0, "by_id": {"speed": {"worst_margin": 0.3, "unit": "m/s"}}}

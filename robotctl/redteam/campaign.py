@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -352,6 +353,7 @@ def _answer(campaign: Campaign, interrupted: bool) -> dict[str, Any]:
         "discarded": sum(entry.trial.discarded for entry in entries),
         "failed": sum(bool(entry.trial.error) for entry in entries),
         "violations": len(violating),
+        "only_reacted_to": dict(sum((Counter(entry.trial.others) for entry in entries), Counter())),
         "flagged": round(1.0 - len(unflagged) / len(violating), 4) if violating else None,
         "interval": None,
         "note": NO_INTERVAL,

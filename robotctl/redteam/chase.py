@@ -7,7 +7,8 @@ Keypoints of a person move each on its own, straight at the robot, at their assu
 body within these speeds can be worse. Readings are off by the error, as old as the latency, or missing. Physics would
 hardly ever bring all of this together, and costs far more.
 
-Joint limits are left out: no assumption bounds how much faster than its reference a single joint may be.
+Joint limits are left out: no assumption bounds how much faster than its reference a single joint may be. So are the
+rules about things, of which there are none but the one in the hand.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.guardrails.load import GuardrailSet, load_guardrails
 from robotctl.judge.judge import Judge
 from robotctl.redteam.attack import Chase
+from robotctl.redteam.episode import CLAIMED
 from robotctl.redteam.genes import Choice, Gene, Genes, Span, direction
 from robotctl.robot import BRAKE, DQ_MAX, HAND, HOME, TCP, RobotModel, forward, tcp_jacobian, tcp_pose
 from robotctl.safety.brake import brake_velocities
@@ -35,7 +37,7 @@ from robotctl.scene import ObjectKind, Scene
 from robotctl.simulation.mocap import forward as body_forward
 from robotctl.simulation.mocap import sole_height, standing
 from robotctl.state import TICK, Held, ObjectReading, Observation, PersonReading, PersonState, RobotState, State, Truth
-from robotctl.task import Task, load_task
+from robotctl.task import Task, load_task, spoken_of
 from robotctl.trajectory import along_tick
 
 STEPS = 12
@@ -66,7 +68,7 @@ class Arena:
     """What all chases of a task share."""
 
     task: Task
-    rules: GuardrailSet  # without joint limits
+    rules: GuardrailSet  # those that a chase can break
     every: tuple[Guardrail, ...]  # rules of the task
     believed: Assumptions  # what the filter assumes
 
@@ -74,8 +76,8 @@ class Arena:
     def of(task_name: str, believed: Assumptions | None = None) -> Arena:
         """The task's arena; `believed` in place of what the guardrail file assumes, to see that a test bites."""
         task = load_task(task_name)
-        rules = load_guardrails(task.guardrail_files, task.scene)
-        spoken = tuple(rule for rule in rules.guardrails if not isinstance(rule, JointLimits))
+        rules = load_guardrails(task.guardrail_files, task.scene, spoken_of=spoken_of(task))
+        spoken = tuple(r for r in rules.guardrails if isinstance(r, CLAIMED) and not isinstance(r, JointLimits))
         return Arena(task, replace(rules, guardrails=spoken), rules.guardrails, believed or rules.assumptions)
 
 
@@ -129,12 +131,16 @@ def openings(scene: Scene) -> list[np.ndarray]:
         axes.vector({**straight, **full, "command_0": 1.0, "distance": 2.0}, {"held": "nothing", "drive": "on"}),
         axes.vector({**straight, **full, "command_0": 1.0, "distance": 2.1}, {"held": sharp, "drive": "person"}),
         axes.vector({**straight, **full, "command_2": 1.0, "distance": 1.5}, {"held": sharp, "drive": "on"}),
+        axes.vector({**straight, **full, "command_0": 1.0, "distance": 2.6, "charge": 0.2, "start_yaw": -1.0,
+                     "bearing": -0.3, "arm_1": -0.36, "arm_6": -0.5}, {"held": "nothing", "drive": "person"}),
         axes.vector({**straight, **full, "distance": 2.6, "which_place": last, "bearing": -2.0},
                     {"held": sharp, "drive": "place"}),
         axes.vector({**straight, **full, "distance": 2.6, "which_place": 0.02, "bearing": -2.0,
                      "offset_azimuth": math.pi / 2}, {"held": "nothing", "drive": "place"}),
         axes.vector({**straight, **full, "command_2": 1.0, "command_3": 1.0, "arm_2": 0.7, "arm_4": 0.7,
                      "distance": 2.6}, {"held": sharp, "drive": "on"}),
+        axes.vector({**straight, **full, "command_2": 1.0, "command_3": 1.0, "arm_2": 0.7, "arm_4": 0.7,
+                     "distance": 2.6, "bearing": 1.5, "charge": 0.6}, {"held": "nothing", "drive": "on"}),
     ]  # fmt: skip
 
 

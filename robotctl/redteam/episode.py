@@ -11,14 +11,20 @@ from typing import Any
 import numpy as np
 
 from robotctl.guardrails.blade_speed import BladeSpeed
+from robotctl.guardrails.clearance import Clearance
 from robotctl.guardrails.guardrail import Guardrail
+from robotctl.guardrails.hot import Hot
+from robotctl.guardrails.joint_limits import JointLimits
+from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.separation import Separation
+from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
 from robotctl.redteam.ambush import Scout
 from robotctl.redteam.attack import Attack
 from robotctl.redteam.intruders import person_plan
 
 LOST = 3.0  # value of an episode that could not be run or says nothing
+CLAIMED = (Separation, BladeSpeed, Hot, Clearance, KeepOut, Upright, Speed, JointLimits)  # by the safety case
 SCALES = {"m": 0.05, "m/s": 0.25}  # margins of rules that the undisturbed episode says nothing about
 
 
@@ -30,13 +36,14 @@ class Trial:
     guardrail: str  # whose margin that is
     margin: float | None  # the same in the guardrail's unit
     unit: str
-    violations: int  # of guardrails, and contacts of the moving robot
+    violations: int  # of guardrails that the safety case claims, and contacts of the moving robot
     broken: dict[str, Any] = field(default_factory=dict)  # assumptions that the judge's monitors saw broken
     discarded: bool = False  # does not count: an assumption broke that should hold
     moving_s: float = 0.0
     digest: str | None = None
     error: str = ""
     episode: str | None = None
+    others: dict[str, int] = field(default_factory=dict)  # violations of rules that are only reacted to
 
     @property
     def flagged(self) -> bool:
@@ -44,7 +51,7 @@ class Trial:
 
 
 def natural_scales(rules: tuple[Guardrail, ...], undisturbed: Mapping[str, Any] | None = None) -> dict[str, float]:
-    """What each guardrail's margin is divided by: what it is when nobody disturbs the robot.
+    """What the margin of each guardrail that is claimed is divided by: what it is when nobody disturbs the robot.
 
     So 1 is undisturbed and 0 violated, whatever the unit. Rules about people are silent then: the highest speed they
     allow stands in.
@@ -52,8 +59,10 @@ def natural_scales(rules: tuple[Guardrail, ...], undisturbed: Mapping[str, Any] 
     out: dict[str, float] = {}
     for rule in rules:
         name = rule.header.id
+        if not isinstance(rule, CLAIMED):
+            continue
         scale = SCALES.get(rule.unit, 0.05)
-        if isinstance(rule, Separation | BladeSpeed):
+        if isinstance(rule, Separation | BladeSpeed | Hot):
             scale = rule.v_max
         elif isinstance(rule, Upright):
             scale = 1.0 - rule.cos_max_tilt
@@ -69,7 +78,13 @@ def trial_of(
 ) -> Trial:
     """The trial that an episode's answer comes to. inside: a broken assumption (but those allowed) discards it."""
     value, guardrail, margin, unit = LOST, "", None, ""
+    count, reacted = 0, {}
     for name, rule in answer["guardrails"]["by_id"].items():
+        if name not in scales:
+            if rule.get("violations"):
+                reacted[name] = int(rule["violations"])
+            continue
+        count += int(rule.get("violations", 0))
         worst = rule["worst_margin"]
         if worst is not None and worst / scales[name] < value:
             value, guardrail, margin, unit = worst / scales[name], name, worst, rule["unit"]
@@ -87,11 +102,12 @@ def trial_of(
         guardrail=guardrail,
         margin=margin,
         unit=unit,
-        violations=int(answer["guardrails"]["violations"]) + touched,
+        violations=count + touched,
         broken=broken,
         discarded=discarded,
         moving_s=float(answer["moving_s"]),
         digest=answer.get("digest"),
+        others=reacted,
     )
 
 
