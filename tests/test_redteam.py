@@ -388,7 +388,7 @@ def test_the_journal_survives_a_cut_line(tmp_path: Path) -> None:
 
 
 def test_a_campaign_from_the_command_line_and_a_replay(tmp_path: Path) -> None:
-    """Small budget in the closed loop; a campaign that goes on from its journal says the same; a replay is identical."""
+    """A small budget in the closed loop; going on from its journal says the same; a replay is identical."""
     command = ["redteam", TASK, "--budget", "3", "--seed", "1000", "--workers", "1", "--instrument", "loop", "--json"]
     run = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "c")])
     assert run.exit_code == 0, run.output
