@@ -34,7 +34,7 @@ from robotctl.task import load_task
 
 TASK = "kitchen/put-away-knife"
 ATTACKS = sorted((Path(__file__).parent / "attacks").glob("*.json"))
-SCOUT = Scout((0.0, 2.0, 6.0), ((0.6, 0.65, 0.7), (0.5, 1.2, 0.9), (0.4, 1.5, 1.0)))
+SCOUT = Scout((0.0, 2.0, 6.0), ((0.6, 0.65, 0.7), (0.5, 1.2, 0.9), (0.4, 1.5, 1.0)), ((0.3, 0.6),) * 3)
 
 
 @pytest.fixture(scope="module")

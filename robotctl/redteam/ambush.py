@@ -43,10 +43,15 @@ class Scout:
 
     time: tuple[float, ...]  # (n,) [s]
     hand: tuple[tuple[float, float, float], ...]  # (n, 3) between the finger tips [m]
+    base: tuple[tuple[float, float], ...]  # (n, 2) on the floor [m]
 
     def at(self, time: float) -> np.ndarray:
         """Where the hand is, (3,) [m]."""
         return np.array([np.interp(time, self.time, [p[i] for p in self.hand]) for i in range(3)])
+
+    def base_at(self, time: float) -> np.ndarray:
+        """Where the base is, (2,) [m]."""
+        return np.array([np.interp(time, self.time, [p[i] for p in self.base]) for i in range(2)])
 
 
 def planners() -> tuple[str, ...]:
@@ -58,10 +63,9 @@ def planners() -> tuple[str, ...]:
     if "planner" not in {f.name for f in fields(RunOptions)}:
         return ("",)
     try:
-        names = import_module("robotctl.planning.registry").NAMES
+        return ("", *import_module("robotctl.planning.registry").HOSTILE)
     except (ImportError, AttributeError):
         return ("",)
-    return ("", *(name for name in names if name not in ("", "sqp")))
 
 
 @dataclass(frozen=True)
@@ -89,14 +93,14 @@ class Ambush:
             Choice("lair", ("open", "open", "furniture")),
             Span("which_furniture", 0.0, 1.0),
             Span("when", 0.7, max(self.longest - 0.6, 0.8)),
-            Span("bearing", -pi, pi),
+            Span("bearing", -2.2, 2.2),
             Span("distance", 0.8, 4.0),
             Span("speed", 0.25, 1.0),
             Choice("limb", ("right_hand", "left_hand", "right_foot", "left_foot")),
             *(Span(f"offset_{axis}", -0.3, 0.3) for axis in "xyz"),
             Span("short", 0.0, 0.8),
             Choice("second", ("no", "yes")),
-            Span("second_bearing", -pi, pi),
+            Span("second_bearing", -2.2, 2.2),
             Span("second_when", -0.6, 0.6),
             Span("delay", 0.0, max(self.assumed.sensing_latency - sensors.latency, 0.0)),
             Span("bias", 0.0, 1.0),
@@ -161,9 +165,14 @@ class Ambush:
         if clip == "walk":  # the recorded walk swings its feet three times as fast as the body goes
             top = min(top, speeds["leg"] / 3.0)
         speed = max(top * (gene.number("speed") if broken != "human_speed" else 1.0), 0.1)
+        base = self.scout.base_at(when)
+        out = target[:2] - base  # who came through the base would push it, and prove nothing
+        bearing += float(np.arctan2(out[1], out[0]))
         away, distance = np.array([np.cos(bearing), np.sin(bearing)]), gene.number("distance")
         if gene.word("lair") == "furniture" and clip != "reach":
-            away, distance = self._behind(gene.number("which_furniture"), target, away, distance)
+            hidden = self._behind(gene.number("which_furniture"), target, away, distance)
+            if hidden[0] @ out > -0.5 * float(np.linalg.norm(out)):
+                away, distance = hidden
         if clip == "reach":
             distance = float(np.clip(distance, 0.5, 1.0))
         elif clip != "appear":

@@ -263,7 +263,8 @@ class Campaign:
             scout, undisturbed = scouted(self.plan.task, self.plan.seed, self.plan.longest, log)
             file.write_text(json_text({**asdict(scout), "guardrails": undisturbed}))
         data = json.loads(file.read_text())
-        return Scout(tuple(data["time"]), tuple(tuple(p) for p in data["hand"])), data["guardrails"]
+        track = (tuple(tuple(point) for point in data[name]) for name in ("hand", "base"))
+        return Scout(tuple(data["time"]), *track), data["guardrails"]
 
 
 @lru_cache(maxsize=4)

@@ -24,6 +24,7 @@ from robotctl.redteam.attack import Attack
 from robotctl.redteam.intruders import person_plan
 
 LOST = 3.0  # value of an episode that could not be run or says nothing
+HANGS = 1.0  # [s] of real time until a planner that is known to hang is given up
 CLAIMED = (Separation, BladeSpeed, Hot, Clearance, KeepOut, Upright, Speed, JointLimits)  # by the safety case
 SCALES = {"m": 0.05, "m/s": 0.25}  # margins of rules that the undisturbed episode says nothing about
 
@@ -120,6 +121,8 @@ def run_attack(attack: Attack, out: Path) -> dict[str, Any]:
     given: dict[str, Any] = {}
     if attack.planner and "planner" in {f.name for f in fields(RunOptions)}:
         given["planner"] = attack.planner
+        if attack.planner == "hang":
+            given["patience"] = HANGS
     options = RunOptions(seed=attack.seed, time_limit=attack.time_limit, out=out, faults=attack.faults, **given)
     with tempfile.TemporaryDirectory(prefix="robotctl-redteam-") as folder:
         people = tuple(person_plan(person, i, Path(folder)) for i, person in enumerate(attack.people))
@@ -132,8 +135,9 @@ def scouted(task_name: str, seed: int, longest: float, out: Path) -> tuple[Scout
     from robotctl.robot import tcp_pose
 
     answer = run_attack(Attack(task_name, seed, longest, ()), out)
-    time, hand = [0.0], []
-    for step in read_episode(out).steps:
-        time.append(float(step.truth.time[-1]))
-        hand.append(tuple(round(float(x), 6) for x in tcp_pose(step.truth.q[-1])[0]))
-    return Scout(tuple(np.round(time[1:], 6).tolist()), tuple(hand)), answer["guardrails"]["by_id"]  # type: ignore[arg-type]
+    last = [step.truth for step in read_episode(out).steps]
+    time = tuple(round(float(truth.time[-1]), 6) for truth in last)
+    hand = np.round([tcp_pose(truth.q[-1])[0] for truth in last], 6).tolist()
+    base = np.round([truth.q[-1, :2] for truth in last], 6).tolist()
+    scout = Scout(time, tuple((x, y, z) for x, y, z in hand), tuple((x, y) for x, y in base))
+    return scout, answer["guardrails"]["by_id"]
