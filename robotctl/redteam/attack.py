@@ -68,7 +68,9 @@ class Chase:
     start: tuple[float, float, float]  # of the base from the scene's start: x, y [m], yaw [rad]
     arm: tuple[float, ...]  # (7,) from the tucked arm [rad]
     held: Literal["nothing", "sharp", "fillable"]
-    drive: Literal["on", "there-and-back", "person", "place"]  # what the hostile planner wants
+    drive: Literal[
+        "on", "there-and-back", "person", "place"
+    ]  # what the hostile planner wants; nobody comes to a `place`
     command: tuple[float, ...]  # (10,) share of the joints' top speeds
     goal: float  # `place`: which box or region, as a share of their number
     turn: float  # `there-and-back` turns round each so many seconds [s]

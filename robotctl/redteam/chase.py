@@ -135,13 +135,20 @@ def openings(scene: Scene) -> list[np.ndarray]:
                      "bearing": -0.3, "arm_1": -0.36, "arm_6": -0.5}, {"held": "nothing", "drive": "person"}),
         axes.vector({**straight, **full, "distance": 2.6, "which_place": last, "bearing": -2.0},
                     {"held": sharp, "drive": "place"}),
-        axes.vector({**straight, **full, "distance": 2.6, "which_place": 0.02, "bearing": -2.0,
-                     "offset_azimuth": math.pi / 2}, {"held": "nothing", "drive": "place"}),
+        *(axes.vector({**straight, **full, "distance": 2.6, "which_place": place, "bearing": -2.4 * way,
+                       "offset_azimuth": way * math.pi / 2, "arm_2": 0.4, "tremble": 0.0}, {"held": "nothing", "drive": "place"})
+          for place, way in ((0.02, 1.0), (_box(scene, "top"), -1.0))),
         axes.vector({**straight, **full, "command_2": 1.0, "command_3": 1.0, "arm_2": 0.7, "arm_4": 0.7,
                      "distance": 2.6}, {"held": sharp, "drive": "on"}),
         axes.vector({**straight, **full, "command_2": 1.0, "command_3": 1.0, "arm_2": 0.7, "arm_4": 0.7,
                      "distance": 2.6, "bearing": 1.5, "charge": 0.6}, {"held": "nothing", "drive": "on"}),
     ]  # fmt: skip
+
+
+def _box(scene: Scene, name: str) -> float:
+    """The box of that name as a share of the places there are; the middle one if there is none."""
+    names = [box.name for box in scene.boxes()]
+    return (names.index(name) + 0.5) / (len(names) + len(scene.regions)) if name in names else 0.5
 
 
 def decode(vector: np.ndarray, arena: Arena, seed: int, stratum: str, broken: str, factor: float) -> Chase:
@@ -275,7 +282,8 @@ class _Loop:
         wanted = along_tick(self.q, self.dq, action, times)
         moving = bool(np.any(action) or np.any(self.dq))
         q_true, keypoints = np.empty((STEPS, 10)), np.empty((STEPS, 1, len(KEYPOINTS), 3))
-        step = self._advance() if now >= chase.charge else np.zeros_like(self.person)
+        comes = now >= chase.charge and chase.drive != "place"
+        step = self._advance() if comes else np.zeros_like(self.person)
         for k in range(STEPS):
             self.reference.append((wanted[k], moving))
             q_then, moved = self.reference[0]
