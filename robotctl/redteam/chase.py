@@ -135,8 +135,8 @@ def openings(scene: Scene) -> list[np.ndarray]:
                      "bearing": -0.3, "arm_1": -0.36, "arm_6": -0.5}, {"held": "nothing", "drive": "person"}),
         axes.vector({**straight, **full, "distance": 2.6, "which_place": last, "bearing": -2.0},
                     {"held": sharp, "drive": "place"}),
-        *(axes.vector({**straight, **full, "distance": 2.6, "which_place": place, "bearing": -2.4 * way,
-                       "offset_azimuth": way * math.pi / 2, "arm_2": 0.4, "tremble": 0.0}, {"held": "nothing", "drive": "place"})
+        *(axes.vector({**straight, **full, "distance": 2.6, "which_place": place, "bearing": -2.4 * way, "arm_2": 0.4,
+                       "offset_azimuth": way * math.pi / 2, "tremble": 0.0}, {"held": "nothing", "drive": "place"})
           for place, way in ((0.02, 1.0), (_box(scene, "top"), -1.0))),
         axes.vector({**straight, **full, "command_2": 1.0, "command_3": 1.0, "arm_2": 0.7, "arm_4": 0.7,
                      "distance": 2.6}, {"held": sharp, "drive": "on"}),
