@@ -37,7 +37,7 @@ def replay_attack(file: Path, folder: Path) -> dict[str, Any]:
         "margin": trial.margin,
         "unit": trial.unit,
         "violations": trial.violations,
-        "only_reacted_to": trial.others,
+        "not_claimed": trial.others,
         "broken": trial.broken,
         "digest": trial.digest,
         "identical": trial.digest == known if isinstance(known, str) else None,

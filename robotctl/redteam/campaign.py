@@ -354,7 +354,7 @@ def _answer(campaign: Campaign, interrupted: bool) -> dict[str, Any]:
         "discarded": sum(entry.trial.discarded for entry in entries),
         "failed": sum(bool(entry.trial.error) for entry in entries),
         "violations": len(violating),
-        "only_reacted_to": dict(sum((Counter(entry.trial.others) for entry in entries), Counter())),
+        "not_claimed": dict(sum((Counter(entry.trial.others) for entry in entries), Counter())),
         "flagged": round(1.0 - len(unflagged) / len(violating), 4) if violating else None,
         "interval": None,
         "note": NO_INTERVAL,

@@ -23,6 +23,7 @@ import numpy as np
 
 from robotctl.body import KEYPOINT_PART, KEYPOINTS
 from robotctl.geometry import inverse, quaternion_from_matrix, rotation_z, transform
+from robotctl.guardrails.grasp import Grasp
 from robotctl.guardrails.guardrail import Assumptions, Guardrail
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.guardrails.load import GuardrailSet, load_guardrails
@@ -77,7 +78,7 @@ class Arena:
         """The task's arena; `believed` in place of what the guardrail file assumes, to see that a test bites."""
         task = load_task(task_name)
         rules = load_guardrails(task.guardrail_files, task.scene, spoken_of=spoken_of(task))
-        spoken = tuple(r for r in rules.guardrails if isinstance(r, CLAIMED) and not isinstance(r, JointLimits))
+        spoken = tuple(r for r in rules.guardrails if isinstance(r, CLAIMED) and not isinstance(r, JointLimits | Grasp))
         return Arena(task, replace(rules, guardrails=spoken), rules.guardrails, believed or rules.assumptions)
 
 

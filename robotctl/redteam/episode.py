@@ -12,6 +12,7 @@ import numpy as np
 
 from robotctl.guardrails.blade_speed import BladeSpeed
 from robotctl.guardrails.clearance import Clearance
+from robotctl.guardrails.grasp import Grasp
 from robotctl.guardrails.guardrail import Guardrail
 from robotctl.guardrails.hot import Hot
 from robotctl.guardrails.joint_limits import JointLimits
@@ -25,7 +26,8 @@ from robotctl.redteam.intruders import person_plan
 
 LOST = 3.0  # value of an episode that could not be run or says nothing
 HANGS = 1.0  # [s] of real time until a planner that is known to hang is given up
-CLAIMED = (Separation, BladeSpeed, Hot, Clearance, KeepOut, Upright, Speed, JointLimits)  # by the safety case
+# What the safety case claims of a moving robot in full. Not: forces, and where things end that fingers touched or let go.
+CLAIMED = (Separation, BladeSpeed, Hot, Clearance, KeepOut, Upright, Speed, JointLimits, Grasp)
 SCALES = {"m": 0.05, "m/s": 0.25}  # margins of rules that the undisturbed episode says nothing about
 
 
@@ -44,7 +46,7 @@ class Trial:
     digest: str | None = None
     error: str = ""
     episode: str | None = None
-    others: dict[str, int] = field(default_factory=dict)  # violations of rules that are only reacted to
+    others: dict[str, int] = field(default_factory=dict)  # violations of rules that are not claimed, or not in full
 
     @property
     def flagged(self) -> bool:
