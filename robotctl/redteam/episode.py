@@ -26,7 +26,7 @@ from robotctl.redteam.intruders import person_plan
 
 LOST = 3.0  # value of an episode that could not be run or says nothing
 HANGS = 1.0  # [s] of real time until a planner that is known to hang is given up
-# What the safety case claims of a moving robot in full. Not: forces, and where things end that fingers touched or let go.
+# What the safety case claims in full. Not: forces, and where things end up that fingers touched or let go of.
 CLAIMED = (Separation, BladeSpeed, Hot, Clearance, KeepOut, Upright, Speed, JointLimits, Grasp)
 SCALES = {"m": 0.05, "m/s": 0.25}  # margins of rules that the undisturbed episode says nothing about
 
