@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from robotctl.training.page.markup import tag
-from robotctl.training.page.plots import Series, line_plot
-from robotctl.training.page.svg import Level
+from robotctl.page.markup import tag
+from robotctl.page.plots import Series, line_plot
+from robotctl.page.svg import Level
 
 STYLE = (
     "text{font:12px sans-serif;fill:#333}.title{font-size:13px}.grid{stroke:#e5e5e5}.axis{stroke:#333}"
