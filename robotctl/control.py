@@ -27,6 +27,7 @@ from robotctl.judge.judge import Judge
 from robotctl.planning.registry import DEFAULT
 from robotctl.result import EpisodeResult, Tally
 from robotctl.simulation.bullet import BulletSimulator
+from robotctl.simulation.faults import NO_FAULTS, Faults
 from robotctl.state import N_JOINTS, Observation, Truth
 from robotctl.task import Task, spoken_of
 from robotctl.trajectory import along_tick
@@ -49,6 +50,7 @@ class RunOptions:
     arm: str = "full"  # which lines of defence are on, see ARMS
     out: Path | None = None  # the episode file
     patience: float = PATIENCE  # [s] of real time that a plan may take before the robot brakes without it
+    faults: Faults = NO_FAULTS  # how the simulated world differs from the scene; the robot is not told
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
 
     with (
         IsolatedDeliberator(mind, options.patience) as planner,
-        BulletSimulator(task.scene, () if options.people == "none" else task.people) as simulator,
+        BulletSimulator(
+            task.scene, () if options.people == "none" else task.people, faults=options.faults
+        ) as simulator,
         EpisodeWriter(
             path, attachments(task, options, guardrails, model), metadata(task, options, guardrails, model), task.scene
         ) as writer,
@@ -104,6 +108,7 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
             truth = simulator.truth()
             reference = reference_along(cycle, truth.time)
             judge.observe(truth, reference)
+            judge.sensed(cycle.observation)
             step = log_step(cycle, truth, reference)
             try:
                 writer.append(step)
@@ -280,5 +285,6 @@ def metadata(task: Task, options: RunOptions, guardrails: GuardrailSet, model: L
         "guardrails_sha256": guardrails.sha256,
         "assumptions": json.dumps(asdict(guardrails.assumptions), sort_keys=True),
         "relaxed": json.dumps(options.relax, sort_keys=True),
+        "faults": json.dumps(asdict(options.faults), sort_keys=True),
         "model_sha256": model.sha256,
     }

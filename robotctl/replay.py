@@ -149,6 +149,7 @@ def judge_again(log: EpisodeLog) -> Rejudged:
         judge = Judge(task.scene, guardrails, task)
         for step in log.steps:
             judge.observe(step.truth, step.reference)
+            judge.sensed(step.observation)
         verdict = plain(judge.verdict().to_dict())
     differences = list(differing(verdict, {key: (log.summary or {}).get(key) for key in verdict}))
     expected = log.metadata.get("guardrails_sha256")

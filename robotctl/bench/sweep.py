@@ -43,9 +43,20 @@ def sweep(function: Callable[[Any], Any], jobs: Sequence[tuple[str, Any]], worke
     Closing the iterator or Ctrl-C ends the workers: each is interrupted once, so that a robot brakes and its log is
     closed, and what they still deliver is dropped.
     """
-    waiting = deque((key, payload, 1) for key, payload in jobs)
-    team = [_Worker(function) for _ in range(min(workers, len(waiting)))]
-    try:
+    with Crew(function, min(workers, len(jobs))) as crew:
+        yield from crew.work(jobs)
+
+
+class Crew:
+    """Workers that stay for several rounds of jobs: a search chooses each round by what the last one told."""
+
+    def __init__(self, function: Callable[[Any], Any], workers: int) -> None:
+        self._team = [_Worker(function) for _ in range(workers)]
+
+    def work(self, jobs: Sequence[tuple[str, Any]]) -> Iterator[Outcome]:
+        """Outcomes of one round, as they come."""
+        team = self._team
+        waiting = deque((key, payload, 1) for key, payload in jobs)
         while waiting or any(worker.job for worker in team):
             for worker in team:
                 if worker.job is None and waiting:
@@ -57,8 +68,12 @@ def sweep(function: Callable[[Any], Any], jobs: Sequence[tuple[str, Any]], worke
                     waiting.appendleft((key, payload, attempt + 1))
                     continue
                 yield outcome or Outcome(key, error=f"the worker died {ATTEMPTS} times ({worker.died})", exit_code=1)
-    finally:
-        _dismiss(team)
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _dismiss(self._team)
 
 
 class _Worker:

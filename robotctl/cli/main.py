@@ -15,6 +15,7 @@ from robotctl.cli import (
     doctor_command,
     episodes_command,
     plan_command,
+    redteam_command,
     replay_command,
     run_command,
 )
@@ -51,6 +52,7 @@ app.command("run")(run_command.run)
 app.command("replay")(replay_command.replay)
 app.command("plan")(plan_command.plan)
 app.add_typer(bench_command.app, name="bench")
+app.command("redteam")(redteam_command.redteam)
 train_app.command("adapt")(adapt_command.adapt)
 train_app.command("merge")(adapt_command.merge)
 app.add_typer(train_app, name="train")

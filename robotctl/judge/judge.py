@@ -40,7 +40,7 @@ from robotctl.judge.record import Contacts, Record
 from robotctl.judge.things import ABOUT_THINGS, Things
 from robotctl.judge.verdict import JudgeVerdict, RuleVerdict
 from robotctl.scene import Scene
-from robotctl.state import Truth
+from robotctl.state import Observation, Truth
 from robotctl.task import Task
 
 REST = 0.02  # [m/s]
@@ -88,6 +88,10 @@ class Judge:
         """Judges one tick of ground truth; `reference` (K, 10) are the joint references at its steps."""
         self._observe(truth, reference, [record.ceiling for record in self._records])
 
+    def sensed(self, observation: Observation) -> None:
+        """Compares what was sensed at the beginning of the tick that was observed last with the truth."""
+        self._monitor.sensing(observation)
+
     def observe_tick(self, truth: Truth, reference: np.ndarray | None = None) -> dict[str, float]:
         """Judges one tick like `observe`, and returns the smallest margin of every guardrail within this tick.
 
@@ -122,6 +126,7 @@ class Judge:
             self._records[i].add(truth.time, tick.dt, margin)
         if truth.person_names:
             self._people(truth, tick, ceilings, margins)
+        self._monitor.remember(truth)
         self._monitor.people(tick.dt, truth.keypoints)
         marks = landmarks(tick.pose)
         before = landmarks(tick.before)

@@ -2,17 +2,23 @@
 
 Human speed: each keypoint's displacement per step against the speed assumed for its part. Tracking: for each of a
 few landmarks on the robot there must be a delay of at most `actuation_latency` with which it is within
-`tracking_error` of where the reference put it, and at most `tracking_speed_error` faster.
+`tracking_error` of where the reference put it, and at most `tracking_speed_error` faster. Sensing: every reading
+against the truth at its stamp (so a wrong stamp shows as an error), and whether the robot moves while somebody in the
+room has never been read. A reading with a stamp from the future or with a number missing counts as none.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 import numpy as np
 
 from robotctl.body import KEYPOINT_PART, PARTS
 from robotctl.guardrails.guardrail import Assumptions
 from robotctl.judge.machine import poses
+from robotctl.state import TICK, Observation, Truth
 
+MEMORY = 2.0  # readings older than this are not compared any more [s]
 TOLERANCE = 1.01  # measured speeds are differences of rounded positions
 # Landmarks (body, point in its frame): rim of the base, elbow, wrist, hand's corners, finger tips.
 LANDMARKS = (
@@ -39,7 +45,44 @@ class Monitor:
         self._keypoints: np.ndarray | None = None  # (P, J, 3) at the end of the last tick
         self._reference = np.zeros((0, len(_BODY), 3))  # landmarks of the reference, oldest first
         self._robot = np.zeros((0, len(_BODY), 3))  # true landmark at the end of the last tick
+        self._past: deque[Truth] = deque()
+        self._read: set[str] = set()  # who has been read at least once
         self.worst: dict[str, dict[str, float]] = {}
+
+    def remember(self, truth: Truth) -> None:
+        """Keeps the truth of a tick, for readings that will tell of it."""
+        self._past.append(truth)
+        while self._past[0].time[-1] < truth.time[-1] - MEMORY:
+            self._past.popleft()
+
+    def sensing(self, observation: Observation) -> None:
+        """Compares what the sensors delivered at the beginning of a tick with the truth; call it after `remember`."""
+        now, dt = observation.time, np.array([TICK])
+        for person in observation.people:
+            if person.stamp > now + 1e-9 or not np.all(np.isfinite(person.keypoints)):
+                continue
+            self._read.add(person.name)
+            truth = self._at(person.stamp)
+            if truth is not None and person.name in truth[0].person_names:
+                true = truth[0].keypoints[truth[1], truth[0].person_names.index(person.name)]
+                off = np.linalg.norm(person.keypoints - true, axis=1).max()
+                self._note("human_error", dt, np.array([off]), self._assumed.human_error)
+        for item in observation.objects:
+            truth = None if item.stamp > now + 1e-9 else self._at(item.stamp)
+            if truth is not None and item.name in truth[0].object_names and np.all(np.isfinite(item.position)):
+                true = truth[0].object_position[truth[1], truth[0].object_names.index(item.name)]
+                off = np.linalg.norm(item.position - true)
+                self._note("object_error", dt, np.array([off]), self._assumed.object_error)
+        if self._past and np.any(observation.commanded_velocity):
+            unseen = sum(name not in self._read for name in self._past[-1].person_names)
+            self._note("unseen_people", dt, np.array([float(unseen)]), 0.0)
+
+    def _at(self, stamp: float) -> tuple[Truth, int] | None:
+        """The tick that holds the physics step at `stamp`, and which of its steps that is; None when unknown."""
+        for truth in reversed(self._past):
+            if truth.time[0] - 1e-6 <= stamp <= truth.time[-1] + 1e-6:
+                return truth, int(np.argmin(np.abs(truth.time - stamp)))
+        return None
 
     def people(self, dt: np.ndarray, keypoints: np.ndarray) -> None:
         """keypoints (K, P, J, 3) at the ends of K steps of length dt (K,)."""

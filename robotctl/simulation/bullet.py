@@ -17,6 +17,7 @@ from robotctl.robot import STROKE
 from robotctl.scene import Scene
 from robotctl.simulation.actuators import Drives
 from robotctl.simulation.bullet_world import CAMERAS, DT, ENCODERS, SKIN, START_OPENING, STEPS, World
+from robotctl.simulation.faults import NO_FAULTS, Faults
 from robotctl.simulation.looks import LIGHT, finish
 from robotctl.simulation.quaternions import multiply, rotate
 from robotctl.simulation.quiet import quiet
@@ -33,10 +34,16 @@ WAKE_DISTANCE = 0.25  # a person this near wakes a resting object [m]
 
 
 class BulletSimulator:
-    """A scene with the robot and people. `rendering` also loads what can only be seen, so that `picture` works."""
+    """A scene with the robot and people. `rendering` also loads what can only be seen, so that `picture` works.
 
-    def __init__(self, scene: Scene, people: Sequence[PersonPlan] = (), rendering: bool = False) -> None:
-        self.scene = scene
+    `faults` are how the world differs from the scene.
+    """
+
+    def __init__(
+        self, scene: Scene, people: Sequence[PersonPlan] = (), rendering: bool = False, faults: Faults = NO_FAULTS
+    ) -> None:
+        self.scene = faults.world.scene(scene) if faults.world != NO_FAULTS.world else scene
+        self._faults = faults
         self.plans = tuple(people)
         self.rendering = rendering
         self._built: World | None = None
@@ -48,7 +55,7 @@ class BulletSimulator:
     def reset(self, seed: int) -> Observation:
         """Builds everything from nothing: a restored snapshot would not continue bit for bit."""
         self.close()
-        self._built = World(self.scene, self.plans, seed, self.rendering)
+        self._built = World(self.scene, self.plans, seed, self.rendering, self._faults.world.mass)
         self._drives = Drives(self.scene.actuators, self.scene.robot_start, START_OPENING, self._inverse_dynamics)
         self._read_joints()
         self._people_at([0.0])
@@ -56,7 +63,11 @@ class BulletSimulator:
         names = [item.name for item in self.scene.items]
         self._encoders = Encoders(sensors, np.random.default_rng([seed, ENCODERS]))
         self._cameras = Cameras(
-            sensors, names, [plan.name for plan in self.plans], np.random.default_rng([seed, CAMERAS])
+            sensors,
+            names,
+            [plan.name for plan in self.plans],
+            np.random.default_rng([seed, CAMERAS]),
+            self._faults.sensors,
         )
         self._skin = Skin(names, np.random.default_rng([seed, SKIN]))
         self._ticks = 0

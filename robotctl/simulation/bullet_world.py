@@ -61,8 +61,11 @@ class World:
     people: list[Person]
     figures: list[tuple[int, int]]  # body, and which capsule of all people it follows
 
-    def __init__(self, scene: Scene, people: Sequence[PersonPlan], seed: int, rendering: bool) -> None:
+    def __init__(
+        self, scene: Scene, people: Sequence[PersonPlan], seed: int, rendering: bool, payload: float = 1.0
+    ) -> None:
         self._scene, self._rendering = scene, rendering
+        self._payload = payload  # factor of every object's mass
         self.client = p.connect(p.DIRECT)
         p.setGravity(0, 0, -9.81, physicsClientId=self.client)
         p.setPhysicsEngineParameter(
@@ -247,6 +250,9 @@ class World:
             angularDamping=0.0, **client,
         )  # fmt: skip
         info = p.getDynamicsInfo(body, -1, **client)
+        if self._payload != 1.0:
+            inertia = [self._payload * moment for moment in info[2]]
+            p.changeDynamics(body, -1, mass=self._payload * info[0], localInertiaDiagonal=inertia, **client)
         offset, turn = p.invertTransform(info[3], info[4])
         return Body(body, np.array(offset), np.array(turn))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robotctl.scene import Sensors
+from robotctl.simulation.faults import FaultyReadings, SensorFaults
 from robotctl.state import Contact, ObjectReading, PersonReading
 
 TURN_ERROR = np.deg2rad(1.0)  # largest error of an object's orientation [rad]
@@ -49,9 +50,16 @@ class Cameras:
     """Readings of objects and people, refreshed every tick, `latency` old."""
 
     def __init__(
-        self, sensors: Sensors, objects: Sequence[str], people: Sequence[str], generator: np.random.Generator
+        self,
+        sensors: Sensors,
+        objects: Sequence[str],
+        people: Sequence[str],
+        generator: np.random.Generator,
+        faults: SensorFaults | None = None,
     ) -> None:
         self._sensors = sensors
+        self._faults = faults or SensorFaults()
+        self._spoiler = FaultyReadings(self._faults) if faults not in (None, SensorFaults()) else None
         self._objects = tuple(objects)
         self._people = tuple(people)
         self._generator = generator
@@ -63,23 +71,38 @@ class Cameras:
 
     def read(self, time: float) -> tuple[tuple[ObjectReading, ...], tuple[PersonReading, ...]]:
         """What is known at `time`: the newest snapshot that is at least `latency` old (the oldest, at the start)."""
-        while len(self._recent) > 1 and self._recent[1].time <= time - self._sensors.latency + 1e-9:
+        faults = self._faults
+        latency = self._sensors.latency + faults.delay
+        late = latency + faults.hidden_delay
+        while len(self._recent) > 1 and self._recent[1].time <= time - late + 1e-9:
             self._recent.popleft()
         seen, sensors, generator = self._recent[0], self._sensors, self._generator
+        stamp = (
+            min(seen.time + faults.hidden_delay, max(time - latency, seen.time)) if faults.hidden_delay else seen.time
+        )
         n, m = len(self._objects), len(self._people)
-        position = seen.position + in_ball(generator, (n,), sensors.object_error)
+        object_error = _left(sensors.object_error, faults.object_bias)
+        position = seen.position + in_ball(generator, (n,), object_error) + np.array(faults.object_bias)
         turn = TURN_ERROR if sensors.object_error > 0.0 else 0.0
         quaternion = turned(seen.quaternion, in_ball(generator, (n,), turn))
-        keypoints = seen.keypoints + in_ball(generator, (m, seen.keypoints.shape[1]), sensors.human_error)
+        human_error = _left(sensors.human_error, faults.human_bias)
+        keypoints = seen.keypoints + in_ball(generator, (m, seen.keypoints.shape[1]), human_error)
+        keypoints = keypoints + np.array(faults.human_bias)
         shown = generator.uniform(size=n + m) >= sensors.dropout
-        return (
+        readings = (
             tuple(
-                ObjectReading(name, position[i], quaternion[i], seen.time)
+                ObjectReading(name, position[i], quaternion[i], stamp)
                 for i, name in enumerate(self._objects)
                 if shown[i]
             ),
-            tuple(PersonReading(name, keypoints[i], seen.time) for i, name in enumerate(self._people) if shown[n + i]),
+            tuple(PersonReading(name, keypoints[i], stamp) for i, name in enumerate(self._people) if shown[n + i]),
         )
+        return self._spoiler.spoil(time, readings) if self._spoiler is not None else readings
+
+
+def _left(error: float, bias: Sequence[float]) -> float:
+    """Radius that is left for noise, so that bias and noise together stay within the scene's error [m]."""
+    return max(error - float(np.linalg.norm(bias)), 0.0)
 
 
 class Encoders:
