@@ -40,7 +40,7 @@ STEPS = (0.5, 0.25, 0.1, 0.03)
 WATCHDOG = 1.0  # violation [m, m/s] beyond which a full step is not worth a second look
 ARMIJO = 1e-3
 CONVERGED = (1e-4, 3e-3)  # predicted decrease of the merit, absolute and relative
-LIMIT_SHARE = 0.96  # of speed and braking limits: the filter allows 0.97
+LIMIT_SHARE = 0.91  # of speed and braking limits: the filter allows 0.92
 
 
 @dataclass(frozen=True)

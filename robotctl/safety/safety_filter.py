@@ -50,7 +50,7 @@ from robotctl.safety.verdict import Verdict
 from robotctl.state import N_ACTIONS, N_JOINTS, TICK, Held, State
 
 SCALES = (1.0, 0.5, 0.25)  # of the proposal's difference to braking, tried in this order
-LIMIT_SHARE = 0.97  # of the joint speed and acceleration limits: the drives overshoot their reference a little
+LIMIT_SHARE = 0.92  # of the joint speed and acceleration limits: drives may be faster than their reference
 JOINT_ERROR = 0.025  # how far a joint may be from its reference, friction and payload included [m, rad]
 RECOVERY_SPEED = 0.10  # [m/s] for any point of the robot
 NEAR = 0.10  # boxes farther than this from the robot are left out; margins beyond it are reported as this [m]
