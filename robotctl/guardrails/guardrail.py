@@ -19,6 +19,7 @@ from robotctl.state import Held
 from robotctl.trajectory import Sweep
 
 Array = Any
+HUMAN_RESERVE = 1.1  # people may be this much faster than assumed before anything happens: a safety factor
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Assumptions:
     def keypoint_speed(self) -> np.ndarray:
         """Assumed speed of every body part class, in the order of robotctl.body.PARTS, (4,) [m/s]."""
         return np.array([self.human_speed[part] for part in PARTS])
+
+    def reckoned_speed(self) -> np.ndarray:
+        """What filter and planner reckon with: HUMAN_RESERVE times the assumed speeds, (4,) [m/s]."""
+        return HUMAN_RESERVE * self.keypoint_speed()
 
 
 @dataclass(frozen=True)

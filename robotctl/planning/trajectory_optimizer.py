@@ -146,7 +146,7 @@ class TrajectoryOptimizer:
             obstacles=obstacles,
             keypoints=keypoints[seen],
             keypoint_bound=keypoint_bound[seen],
-            keypoint_speed=self._assumptions.keypoint_speed(),
+            keypoint_speed=self._assumptions.reckoned_speed(),
             object_error=self._assumptions.object_error,
             low=limits.low,
             high=limits.high,
@@ -172,7 +172,7 @@ class TrajectoryOptimizer:
             present, final = problem.cost.error(best.it.q_real[0]), problem.cost.error(best.it.q_real[-1])
             if final > ARRIVED and present - final < HEADWAY:
                 stalled = 1 + (guess.stalled if guess is not None else 0)
-        people = keypoints, keypoint_bound, self._assumptions.keypoint_speed()
+        people = keypoints, keypoint_bound, self._assumptions.reckoned_speed()
         return report(problem, best, guardrails, people, stalled, route)
 
     def warm_up(self) -> None:

@@ -86,7 +86,7 @@ def grown_people(
     keypoints = np.array([p.keypoints for p in people], dtype=float)
     stamps = np.array([p.stamp for p in people], dtype=float)
     age = np.where(stamps <= time + 1e-9, np.maximum(time - stamps, 0.0), np.nan)
-    part = assumptions.keypoint_speed()[KEYPOINT_PART]
+    part = assumptions.reckoned_speed()[KEYPOINT_PART]
     speed = np.maximum(part[CAPSULE_A], part[CAPSULE_B])  # (16,)
     since = times[:, None, None] + (REACH + assumptions.actuation_latency + age)[None, :, None]
     radius = CAPSULE_RADIUS + assumptions.human_error + speed * since  # (n, P, 16)
