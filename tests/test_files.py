@@ -709,6 +709,15 @@ def test_schemas_describe_the_packaged_files() -> None:
         assert "schema" in schema["required"]
 
 
+@pytest.mark.parametrize(
+    ("app", "name"), [(scenes_app, "scene"), (tasks_app, "task"), (guardrails_app, "guardrails")], ids=str
+)
+def test_published_schemas_are_the_present_ones(app: object, name: str) -> None:
+    """If this fails: `robotctl guardrails schema > docs/schemas/guardrails.v1.json`, and so for the others."""
+    published = Path(__file__).parent.parent / "docs" / "schemas" / f"{name}.v1.json"
+    assert json.loads(published.read_text()) == json.loads(RUNNER.invoke(app, ["schema"]).stdout)
+
+
 def test_a_guardrail_file_without_assumptions_is_checked_with_the_household_ones(house: Path) -> None:
     path = house / "scenes/guardrails/mine.yaml"
     path.write_text(
