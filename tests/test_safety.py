@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from robotctl.body import KEYPOINT_PART, KEYPOINTS
+from robotctl.body import KEYPOINTS
 from robotctl.guardrails.blade_speed import BladeSpeed
 from robotctl.guardrails.clearance import Boxes, Clearance
 from robotctl.guardrails.guardrail import Assumptions, Guardrail, Header, Scope, distance_to_people
@@ -345,76 +345,9 @@ KINDS["cup"] = SimpleNamespace(
 )
 
 
-# ---- each guardrail and each term is needed ----------------------------------------------------------------------
-
-
 def far_person(x: float, y: float, z: float) -> np.ndarray:
     """All keypoints in one point: a ball of the thickest capsule's radius, (J, 3)."""
     return np.tile([x, y, z], (len(KEYPOINTS), 1)).astype(float)
-
-
-def drive(
-    rules: tuple[Guardrail, ...],
-    command,
-    *,
-    q: np.ndarray | None = None,
-    held: Held | None = None,
-    person: np.ndarray | None = None,
-    believed: Assumptions = ASSUMED,
-    true: Assumptions = ASSUMED,
-    charge: bool = False,
-    age: float = 0.0,
-    claimed_age: float | None = None,
-    ticks: int = 60,
-    checked: tuple[Guardrail, ...] = GUARDRAILS,
-) -> tuple[dict[str, float], set[str]]:
-    """Drive on with one command under a filter that believes `believed`, in a world that does the worst of `true`.
-
-    Returns the smallest true margins, and the guardrails that made the filter intervene. A charging person is read
-    `human_error` too far away, `age` too late, and comes at the assumed speed; the drives trail by all of
-    `actuation_latency`.
-    """
-    q, dq = (start() if q is None else q.copy()), np.zeros(10)
-    guard = SafetyFilter(SimpleNamespace(guardrails=rules, assumptions=believed), KINDS)
-    robot = RobotModel()
-    if held is not None:
-        kind = KINDS[held.kind]
-        robot = robot.holding(held, kind.spheres[:, :3], kind.spheres[:, 3] + true.object_error, kind.blade)
-    delay = round(true.actuation_latency * 240)
-    references, speeds, reasons = [np.tile(q, (delay, 1))], [np.zeros((delay, 10))], set()
-    count = 0 if person is None else 1
-    late = round(age * 240)
-    truth = [np.empty((count, len(KEYPOINTS), 3))] * 0
-    now = np.zeros((count, len(KEYPOINTS), 3)) if person is None else person[None].copy()
-    past = [now] * (late + 1)  # what was true at each physics step, oldest first
-    speed = true.keypoint_speed()[KEYPOINT_PART][:, None]
-    for tick in range(ticks):
-        time = tick * TICK
-        readings = ()
-        if person is not None:
-            seen = past[-1 - late][0]
-            away = seen - q[None, [0, 1, 2]] * [1, 1, 0] - [0, 0, 0.3]
-            seen = seen + true.human_error * away / np.linalg.norm(away, axis=1, keepdims=True)
-            stamp = time - (age if claimed_age is None else claimed_age)
-            readings = (PersonState("p", seen, stamp, np.zeros((0, len(KEYPOINTS), 3))),)
-        verdict = guard.certify(moving_state(q, dq, time, readings, held), np.append(command, 0.04), "pick")
-        reasons.add(verdict.reason)
-        s = (np.arange(STEPS) + 1)[:, None] * TICK / STEPS
-        slope = (verdict.action[:10] - dq) / TICK
-        references.append(q + s * dq + 0.5 * s * s * slope)
-        speeds.append(dq + s * slope)
-        for _ in range(STEPS):
-            if charge:
-                center = robot.sphere_motion(q[None], np.zeros((1, 10)))[0][0]
-                nearest = np.argmin(np.linalg.norm(now[0][:, None] - center, axis=2), axis=1)
-                aim = center[nearest] - now[0]
-                now = now + (aim / np.linalg.norm(aim, axis=1, keepdims=True) * speed / 240)[None]
-            past.append(now)
-            truth.append(now)
-        q, dq = advance(q, dq, verdict.action)
-    n = ticks * STEPS
-    q_all, dq_all = np.concatenate(references)[:n], np.concatenate(speeds)[:n]
-    return worst_margins(checked, robot, held, q_all, dq_all, np.array(truth), true), reasons
 
 
 def joint(index: int, speed: float) -> np.ndarray:
@@ -423,96 +356,7 @@ def joint(index: int, speed: float) -> np.ndarray:
     return out
 
 
-CASES = {
-    "separation": {"command": joint(0, 0.5), "person": far_person(2.0, 0.65, 0.5)},
-    "blade": {"command": joint(2, 1.0), "person": far_person(0.3, 2.0, 0.9), "held": HELD["knife"]},
-    "clearance": {"command": joint(1, -0.5)},
-    "stove": {"command": np.array([0.5, 0.5, *np.zeros(8)]), "q": np.array([0.3, 0.65, *HOME[2:]])},
-    "upright": {"command": joint(8, 0.5), "held": HELD["cup"]},
-    "speed": {"command": joint(2, 1.45), "q": np.array([0, 5, 0, 0, 1.2, 0, -0.8, 0, 2.0, 0.8])},
-    "joint_limits": {"command": joint(9, 0.8)},
-}
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_every_guardrail_is_needed(name):
-    """Each case drives into its guardrail: with it the filter stops in time, without it the rule is broken."""
-    margins, reasons = drive(GUARDRAILS, **CASES[name])
-    assert min(margins.values()) >= 0, margins
-    assert name in reasons
-    without = tuple(g for g in GUARDRAILS if g.header.id != name)
-    margins, reasons = drive(without, **CASES[name])
-    assert margins[name] < 0
-    assert name not in reasons
-
-
 NOTHING = Assumptions(dict.fromkeys(("torso", "arm", "hand", "leg"), 0.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-SLOW = dict.fromkeys(("torso", "arm", "hand", "leg"), 0.2)
-FAST = dict.fromkeys(("torso", "arm", "hand", "leg"), 2.0)
-FORTH = joint(0, 0.6)
-TERMS = {
-    "human_speed": (replace(NOTHING, human_speed=FAST), {"person": far_person(3.5, 0.65, 0.3), "charge": True}),
-    "human_error": (replace(NOTHING, human_error=0.25), {"person": far_person(2.5, 0.65, 0.3)}),
-    "actuation_latency": (
-        replace(NOTHING, human_speed=FAST, actuation_latency=0.25),
-        {"person": far_person(3.5, 0.65, 0.3), "charge": True},
-    ),
-    "tracking_error": (replace(NOTHING, tracking_error=0.15), {"person": far_person(2.5, 0.65, 0.3)}),
-    "tracking_speed_error": (replace(NOTHING, tracking_speed_error=0.3), {"person": far_person(2.5, 0.65, 0.3)}),
-    "object_error": (
-        replace(NOTHING, object_error=0.10),
-        {"held": HELD["cup"], "q": np.array([-0.5, 1.55, 0.0, *HOME[3:]])},
-    ),
-}
-
-
-@pytest.mark.parametrize("term", TERMS)
-def test_every_term_of_the_tube_is_needed(term):
-    """A world with one kind of error, far larger than usual: believed, the guardrails hold; ignored, one breaks."""
-    true, case = TERMS[term]
-    margins, _ = drive(GUARDRAILS, FORTH, believed=true, true=true, **case)
-    assert min(margins.values()) >= 0, margins
-    ignored = {"human_speed": dict.fromkeys(FAST, 0.0)} if term == "human_speed" else {term: 0.0}
-    margins, _ = drive(GUARDRAILS, FORTH, believed=replace(true, **ignored), true=true, **case)
-    assert min(margins.values()) < 0
-
-
-def test_the_age_of_a_reading_is_needed():
-    """Readings that come 0.4 s late; then the same readings with stamps that say they are fresh."""
-    true = replace(NOTHING, human_speed=FAST)
-    case = {"person": far_person(4.0, 0.65, 0.3), "charge": True, "age": 0.4, "believed": true, "true": true}
-    margins, _ = drive(GUARDRAILS, FORTH, **case)
-    assert min(margins.values()) >= 0, margins
-    margins, _ = drive(GUARDRAILS, FORTH, **case, claimed_age=0.0)
-    assert margins["separation"] < 0
-
-
-def test_motion_between_samples_is_needed(monkeypatch):
-    """A knife carried past a thin post at full speed, the post half way between two samples."""
-    tip = start()
-    tip[0] = -2.0
-    center = (
-        RobotModel()
-        .holding(HELD["knife"], KNIFE_SPHERES[:, :3], KNIFE_SPHERES[:, 3], KINDS["knife"].blade)
-        .sphere_motion(tip[None], np.zeros((1, 10)))[0][0, -7:]
-    )
-    reach = center[:, 1].max() + 0.018  # the outermost sphere of the knife passes at this y
-
-    def smallest() -> float:
-        worst = np.inf
-        for sideways in np.linspace(-0.004, 0.002, 13):
-            post = np.array([[0.0, reach + sideways, center[-1, 2]]])
-            half = np.array([[0.0005, 0.0005, 0.05]])
-            rules = (KeepOut(header("post"), Boxes(post, np.eye(3)[None], half)),)
-            margins, _ = drive(
-                rules, joint(0, 0.75), q=tip, held=HELD["knife"], believed=NOTHING, true=NOTHING, checked=rules
-            )
-            worst = min(worst, margins["post"])
-        return worst
-
-    assert smallest() >= 0
-    monkeypatch.setattr(tube, "REACH", 0.0)
-    assert smallest() < 0
 
 
 # ---- recovery, scaling, held things ------------------------------------------------------------------------------
