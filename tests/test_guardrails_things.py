@@ -283,10 +283,12 @@ def test_the_palm_stays_off_what_is_to_be_left_alone():
     ahead = origin[HAND] + np.array([0.25, 0.0, 0.0])
     cup = ObjectState("cup_1", "cup", frozenset({"dish"}), ahead, np.array([0.0, 0.0, 0.0, 1.0]), 1.0)
     rule = Undisturbed(header("still"), 0.03, frozenset({"cup_1"}))
-    for rules, stops in (((rule,), True), ((), False), ((replace(rule, items=frozenset()),), False)):
+    far = replace(cup, name="cup_2", position=ahead + np.array([5.0, 0.0, 0.0]))
+    rule_of_two = replace(rule, items=frozenset({"cup_1", "cup_2"}))
+    for rules, stops in (((rule_of_two,), True), ((), False), ((replace(rule, items=frozenset()),), False)):
         filter_, q, dq = guard(*rules), HOME.copy(), np.zeros(10)
         for tick in range(20):
-            state = State(tick * TICK, RobotState(q, dq, q, dq, 0.04), (cup,))
+            state = State(tick * TICK, RobotState(q, dq, q, dq, 0.04), (cup, far))
             action = filter_.certify(state, np.append([0.3, *np.zeros(9)], 0.04), "none").action
             q, dq = q + 0.5 * TICK * (dq + action[:10]), action[:10]
         moved = RobotModel().sphere_motion(q[None], np.zeros((1, 10)))[0][0]

@@ -27,6 +27,7 @@ from robotctl.robot import BRAKE, DQ_MAX, HOME, Q_MAX, Q_MIN, ROBOT_SPHERES, Rob
 from robotctl.safety import tube
 from robotctl.safety.brake import brake_velocities, reference_path
 from robotctl.safety.safety_filter import SafetyFilter
+from robotctl.safety.verdict import Verdict
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.state import TICK, Held, PersonState, RobotState, State
 from robotctl.task import load_task
@@ -302,10 +303,9 @@ def test_distances_to_people_equal_the_guardrails_own():
             assert np.isnan(fast).all()
 
 
-# ---- worlds at the edge of the assumptions -----------------------------------------------------------------------
-# The induction itself, with anything proposed and people doing their worst: tests/test_verify_filter.py.
-
-STEPS = 12
+# ---- places that are too tight, scaling, held things -------------------------------------------------------------
+# The induction itself, with anything proposed and people doing their worst: tests/test_verify_filter.py. What each
+# guardrail and each term of the tube is good for: tests/test_proof.py.
 
 
 def worst_margins(
@@ -333,16 +333,8 @@ def worst_margins(
     return out
 
 
-ALONG_Y = np.array([[0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0.1], [0, 0, 0, 1.0]])  # the blade across the hand
-UPSIDE_DOWN = np.array([[1, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 0.16], [0, 0, 0, 1.0]])  # upright under the hand
-HELD = {
-    "nothing": None,
-    "knife": Held("knife_1", "knife", frozenset({"sharp"}), ALONG_Y),
-    "cup": Held("cup_1", "cup", frozenset({"fillable"}), UPSIDE_DOWN),
-}
-KINDS["cup"] = SimpleNamespace(
-    spheres=np.array([[0, 0, 0.03, 0.045], [0, 0, 0.07, 0.045]]), blade=np.zeros(2, bool), slip=0.0
-)
+CUP = Held("cup_1", "cup", frozenset({"fillable"}), np.diag([1.0, -1.0, -1.0, 1.0]))
+KINDS["cup"] = SimpleNamespace(spheres=np.array([[0, 0, 0.03, 0.045]]), blade=np.zeros(1, bool), slip=0.0)
 
 
 def far_person(x: float, y: float, z: float) -> np.ndarray:
@@ -357,9 +349,6 @@ def joint(index: int, speed: float) -> np.ndarray:
 
 
 NOTHING = Assumptions(dict.fromkeys(("torso", "arm", "hand", "leg"), 0.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-
-
-# ---- recovery, scaling, held things ------------------------------------------------------------------------------
 
 
 def beside_table(gap: float) -> np.ndarray:
@@ -389,6 +378,46 @@ def test_robot_can_leave_a_place_that_is_too_tight(gap):
         verdict = guard.certify(moving_state(here, dq, tick * TICK), np.append(joint(1, 0.08), 0.04), "pick")
         here, dq = advance(here, dq, verdict.action)
     assert here[1] > q[1] + 0.3
+
+
+def test_recovery_does_not_excuse_what_was_not_broken():
+    """One sphere is a millimetre too near. Whatever the base creeps to, no other sphere comes too near as well."""
+    rules, robot = GUARDRAILS[2:3], RobotModel()
+
+    def slack(q: np.ndarray) -> np.ndarray:
+        still = np.zeros((1, 10))
+        sweep = sweep_at(robot, NOTHING, q[None], still, still, np.zeros((1, 0, len(KEYPOINTS), 3)))
+        return np.asarray(rules[0].margin(sweep, robot)[0])
+
+    refused = 0
+    for way in np.eye(3)[[0, 1, 1, 2, 2]] * np.array([[0.08], [0.08], [-0.08], [0.3], [-0.3]]):
+        q, dq = beside_table(-0.001), np.zeros(10)
+        before = slack(q) >= 0
+        guard = SafetyFilter(SimpleNamespace(guardrails=rules, assumptions=NOTHING), KINDS)
+        for tick in range(20):
+            verdict = guard.certify(
+                moving_state(q, dq, tick * TICK), np.concatenate([way, np.zeros(7), [0.04]]), "pick"
+            )
+            refused += verdict.scale < 1.0
+            q, dq = advance(q, dq, verdict.action)
+            assert np.all(slack(q)[before] >= -1e-9)
+    assert refused
+
+
+def test_a_reference_faster_than_the_limits_is_braked():
+    """No recovery for speeds: a reference that is too fast already may only slow down."""
+    guard = SafetyFilter(RULES, KINDS)
+    fast = 1.2 * DQ_MAX * np.eye(10)[9]
+    verdict = guard.certify(moving_state(start(), fast), np.append(fast, 0.04), "pick")
+    assert verdict.reason.startswith("joint_limits")
+    assert verdict.action[9] < fast[9]
+
+
+def test_without_a_filter_the_proposal_is_the_verdict():
+    action = np.arange(11.0)
+    verdict = Verdict.unfiltered(action)
+    assert np.array_equal(verdict.action, action)
+    assert not verdict.intervened
 
 
 def test_a_robot_stopped_by_furniture_can_go_back():
@@ -425,7 +454,7 @@ def test_release_is_not_blocked():
     """A well-formed action that brakes still commands the fingers; nonsense keeps the last opening."""
     guard = SafetyFilter(RULES, KINDS)
     near = PersonState("p", far_person(0.3, 1.2, 0.5), 0.0, np.zeros((0, len(KEYPOINTS), 3)))
-    state = moving_state(start(), np.zeros(10), 0.0, [near], HELD["cup"])
+    state = moving_state(start(), np.zeros(10), 0.0, [near], CUP)
     verdict = guard.certify(state, np.append(joint(0, 0.3), 0.07), "place")
     assert verdict.stopped
     assert verdict.action[10] == 0.07
