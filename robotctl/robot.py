@@ -160,9 +160,11 @@ class RobotModel:
         rotation, origin = forward(q)
         v0, omega = frame_twists(rotation, origin, dq)
         frame = self.spheres.frame
-        n = q.shape[0]
-        # Every centre is linear in the nine rotations: one product for all of them, instead of one per sphere.
-        center = origin[:, frame] + (rotation.reshape(n, -1) @ xp.asarray(self._spread)).reshape(n, -1, 3)
+        if xp is np:  # every centre is linear in the nine rotations: one product for all, instead of one per sphere
+            offset = (rotation.reshape(len(q), -1) @ self._spread).reshape(len(q), -1, 3)
+        else:
+            offset = (rotation[:, frame] @ xp.asarray(self.spheres.offset)[:, :, None])[..., 0]
+        center = origin[:, frame] + offset
         velocity = v0[:, frame] + cross(omega[:, frame], center)
         return center, velocity, norm(omega, _epsilon(xp))[:, frame], rotation[:, HAND]
 

@@ -32,7 +32,7 @@ from robotctl.guardrails.keep_out import KeepOut
 from robotctl.guardrails.load import boxes_of
 from robotctl.objectives.reach import ReachGoal
 from robotctl.planning.inverse_kinematics import descend
-from robotctl.robot import DDQ_MAX, DQ_MAX, HAND, Q_MAX, Q_MIN, TCP, RobotModel, tcp_pose
+from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, HAND, Q_MAX, Q_MIN, TCP, RobotModel, tcp_pose
 from robotctl.scene import Box
 from robotctl.state import Held, PersonState, RobotState, State
 from robotctl.world_model.composite import LearnedWorldModel
@@ -270,7 +270,8 @@ def _fits(kind: str, robot: RobotModel, q: np.ndarray, free: np.ndarray) -> bool
     dq = np.gradient(q, DT, axis=0)
     if np.any(q[:, 3:] < (Q_MIN + JOINT_ROOM)[3:] - 1e-9) or np.any(q[:, 3:] > (Q_MAX - JOINT_ROOM)[3:] + 1e-9):
         return False
-    if np.any(np.abs(dq) > 0.7 * DQ_MAX) or np.any(np.abs(np.gradient(dq, DT, axis=0)) > 0.7 * DDQ_MAX):
+    gentle = np.minimum(0.7 * DDQ_MAX, 0.9 * BRAKE)
+    if np.any(np.abs(dq) > 0.7 * DQ_MAX) or np.any(np.abs(np.gradient(dq, DT, axis=0)) > gentle):
         return False
     _, velocity, turning, hand = robot.sphere_motion(q, dq)
     speed = np.linalg.norm(velocity, axis=2) + turning * robot.spheres.radius

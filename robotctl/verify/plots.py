@@ -33,7 +33,7 @@ FREE = np.array([-1.2, 0.55])  # where the base stands, with floor ahead along x
 AHEAD = 2.0  # where somebody stands, from there [m]
 BESIDE = 0.35  # how far from a region the hand begins [m]
 CARRIED = 0.04  # [m]
-STRETCHED = np.array([-0.5, 0.3, 0.0, 0.0, 1.2, 0.0, -0.8, 0.0, 2.0, 0.8])  # the arm far out
+STRETCHED = np.array([-0.5, -2.8, 0.0, 0.0, 1.2, 0.0, -0.8, 0.0, 2.0, 0.8])  # the arm far out, along x
 
 
 def joint(index: int, speed: float, opening: float = 0.04) -> np.ndarray:
@@ -92,8 +92,8 @@ def plots(room: Room, rule: Guardrail) -> Iterator[Plot]:
                 for speed in (0.6, -0.6):
                     yield replace(plot, command=always(joint(index, speed, opening)))
         case Speed():
-            for speed in (1.45, -1.45):
-                yield replace(plot, command=always(joint(2, speed, opening)), q=STRETCHED)
+            turning = joint(1, 0.6, opening) + joint(2, 1.3, 0.0)  # sideways, the arm out ahead, and turning that way
+            yield replace(plot, command=always(turning), q=STRETCHED, ticks=30)
         case JointLimits():
             for index, speed in ((9, 2.6), (8, 2.6), (7, 2.6), (3, 2.1)):
                 yield replace(plot, command=always(joint(index, speed, opening)), ticks=50)

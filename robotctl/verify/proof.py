@@ -154,7 +154,7 @@ def _terms(room: Room) -> Iterator[Callable[[], Proof]]:
         ("actuation_latency", replace(NOTHING, human_speed=FAST, actuation_latency=0.3), 0.0, charged),
         ("tracking_error", replace(NOTHING, tracking_error=0.2), 0.0, near),
         ("tracking_speed_error", replace(NOTHING, tracking_error=0.4, tracking_speed_error=0.3), 0.0, nearer),
-        ("object_error", replace(NOTHING, object_error=0.05), 0.0, _carried_ahead(room)),
+        ("object_error", replace(NOTHING, object_error=0.07), 0.0, _carried_ahead(room)),
     )
     for name, true, ignored, plot in worlds:
         believing = partial(drive, room, plot, World(true), believed=true)
@@ -180,7 +180,7 @@ def _carried_ahead(room: Room) -> Plot:
     kind = next(kind for kind in room.task.scene.kinds.values() if "sharp" in kind.labels and kind.grasps)
     held = held_in_grasp(kind, kind.grasps[0])
     plot = Plot(always(np.zeros(11)), at_home(), held=held, opening=finger_opening(kind, kind.grasps[0], held))
-    for rule in room.rules.guardrails:
+    for rule in sorted(room.rules.guardrails, key=lambda rule: not isinstance(rule, KeepOut)):
         beside: Iterator[Plot] = iter(())
         if isinstance(rule, KeepOut):
             boxes = zip(rule.boxes.center, rule.boxes.half, strict=True)

@@ -27,6 +27,7 @@ from robotctl.task import Task, load_task
 TOLERANCE = {
     "separation": 0.010,  # [m/s]
     "blade_speed": 0.010,  # [m/s]
+    "hot": 0.010,  # [m/s]
     "clearance": 0.001,  # [m]
     "keep_out": 0.001,  # [m]
     "upright": 1e-6,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,10 @@ def si(text: Any) -> Any:
     return values[0] if len(values) == 1 else values
 
 
+# Rules on moments, on where things are, and on forces: their judge has tests of its own (test_guardrails_things.py).
+NOT_MEASURED = ("grasp", "placement", "undisturbed", "contact_force")
+
+
 def read_bundle(folder: Path) -> tuple[World, dict[str, Any]]:
     """The world of the files that are attached to an episode, unpacked into a folder; and their list."""
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -89,10 +93,15 @@ def read_world(task_file: Path, guardrail_files: Iterable[Path], relaxed: Iterab
     entries = [entry for file in guardrail_files for entry in _read(file)["guardrails"]]
     unique = [entry for i, entry in enumerate(entries) if entry not in entries[:i]]
     return World(
-        rules=tuple(_rule(entry) for entry in unique if entry["id"] not in set(relaxed)),
+        rules=tuple(
+            _rule(entry) for entry in unique if entry["id"] not in set(relaxed) and entry["kind"] not in NOT_MEASURED
+        ),
         furniture=_boxes([box for piece in scene.get("furniture") or [] for box in piece["boxes"]]),
         regions={r["name"]: (frozenset(r.get("labels") or ()), _boxes([r])) for r in scene.get("regions") or []},
-        things={item["name"]: kinds[item["kind"]] for item in items},
+        things={
+            item["name"]: replace(kind := kinds[item["kind"]], labels=kind.labels | set(item.get("labels") or ()))
+            for item in items
+        },
     )
 
 

@@ -41,14 +41,14 @@ class Kind:
     signals: Callable[[Moment, Rule, World, Machine, float], Signals]  # the last: the worst margin yet
 
 
-def _near_people(moment: Moment, rule: Rule, worst: float, blade_only: bool) -> Signals:
+def _near_people(moment: Moment, rule: Rule, worst: float, blade_only: bool, held_only: bool = False) -> Signals:
     """Speed and distance of each body's most critical moving point."""
     radius, slope, v_max = (rule.values[key] for key in ("radius", "slope", "v_max"))
     if moment.keypoints.shape[1] == 0:
         return {}
     out: Signals = {}
     for body, solid in moment.solids.items():
-        if blade_only and body not in moment.blades:
+        if (blade_only and body not in moment.blades) or (held_only and body != moment.held):
             continue
         blade = in_balls(solid.points, moment.blades[body]) if blade_only else slice(None)
         fastest = moment.corner_speed(body)
@@ -73,6 +73,10 @@ def _near_people(moment: Moment, rule: Rule, worst: float, blade_only: bool) -> 
 def in_balls(points: np.ndarray, balls: np.ndarray) -> np.ndarray:
     """Which points (N, 3) lie in any of the balls (n, 4)."""
     return np.any(np.linalg.norm(points[:, None] - balls[:, :3], axis=2) <= balls[:, 3], axis=1)
+
+
+def _hot(moment: Moment, rule: Rule, world: World, machine: Machine, worst: float) -> Signals:
+    return _near_people(moment, rule, worst, blade_only=False, held_only=True)
 
 
 def _separation(moment: Moment, rule: Rule, world: World, machine: Machine, worst: float) -> Signals:
@@ -143,6 +147,7 @@ _ALLOWED = "(speed <= {v_max}) and ((speed <= {slope} * (distance - {radius})) o
 KINDS: Mapping[str, Kind] = {
     "separation": Kind(_ALLOWED, _separation),
     "blade_speed": Kind(_ALLOWED, _blade_speed),
+    "hot": Kind(_ALLOWED, _hot),
     "clearance": Kind("gap >= {distance}", _clearance),
     "keep_out": Kind("gap >= 0", _keep_out),
     "upright": Kind("cosine >= least", _upright),
