@@ -74,7 +74,7 @@ def pick(name: str, state: State, context: SkillContext) -> Story:
         return Outcome(False, f"the grasp was not reached, {short}", features=seen)
     for _ in range(REFUSALS):  # while a person is near, the fingers may be kept from closing: wait
         before_closing = reached.state.robot.opening
-        reached = yield Phase("close", None, 0.0, hold=CLOSE_TIME, ignore=ignore)
+        reached = yield Phase("close", None, 0.0, hold=CLOSE_TIME, frees=True, ignore=ignore)
         if reached.state.robot.opening < before_closing - CLOSED:
             break
     else:

@@ -20,6 +20,7 @@ ABOVE = 0.08  # the object comes down on its spot from this height [m]
 RELEASE_GAP = 0.004  # height above the surface at which the fingers open [m]
 RETREAT = 0.10  # [m]
 OPEN_TIME = 0.4  # [s]
+OPENINGS = 3  # how often opening is tried
 OPENED = 0.003  # fingers that came apart by less than this were kept closed [m]
 DOWN = np.array([0.0, 0.0, -1.0])
 HEADINGS = 2 * np.pi * np.arange(8) / 8  # at which a thing may be put down, where nothing speaks for one [rad]
@@ -98,8 +99,11 @@ def place(spot: Spot, state: State, context: SkillContext) -> Story:
         return Outcome(False, f"the spot was not reached, {short}", features=seen)
     gripped = reached.state.robot.opening
     opening = min(gripped + RELEASE_OPENING, STROKE)
-    reached = yield Phase("open", None, opening, hold=OPEN_TIME, ignore=ignore)
-    if reached.state.robot.opening < gripped + OPENED:
+    for _ in range(OPENINGS):  # what the fingers were told to be narrower by than the object is takes time, too
+        reached = yield Phase("open", None, opening, hold=OPEN_TIME, frees=True, ignore=ignore)
+        if reached.state.robot.opening >= gripped + OPENED:
+            break
+    else:
         back = ReachGoal(path.positions[0], path.rotation, above)
         yield Phase("back off", back, 0.0, 0.03, 0.2, passing=True, patience=4.0, frees=True, ignore=ignore)
         return Outcome(False, "it must not be left there", tried=False, features=seen)
