@@ -710,7 +710,9 @@ def test_schemas_describe_the_packaged_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("app", "name"), [(scenes_app, "scene"), (tasks_app, "task"), (guardrails_app, "guardrails")], ids=str
+    ("app", "name"),
+    [(scenes_app, "scene"), (tasks_app, "task"), (guardrails_app, "guardrails")],
+    ids=["scene", "task", "guardrails"],
 )
 def test_published_schemas_are_the_present_ones(app: object, name: str) -> None:
     """If this fails: `robotctl guardrails schema > docs/schemas/guardrails.v1.json`, and so for the others."""
