@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def holding_checks(
     condition: str, recordings: Sequence[tuple[Recording, ObjectKind]], assumed: Assumptions
 ) -> list[Check]:
     """The checks that recordings of one condition give, each of an object in the hand."""
-    found = [(holding(recording, kind, assumed), kind.name) for recording, kind in recordings]
+    found = [(_beyond_slip(holding(recording, kind, assumed), kind), kind.name) for recording, kind in recordings]
     motions = len(found)
     mm = 1e3
 
@@ -114,10 +114,15 @@ def holding_checks(
         check("object_error", mm * assumed.object_error, "off", "mm"),
         check("object_moved_in_hand", None, "moved", "mm"),
         check("object_outside_spheres", mm * assumed.object_error, "outside", "mm"),
-        check("object_faster_than_hand", mm * assumed.tracking_speed_error, "jump", "mm/s"),
+        check("object_faster_than_slip", 0.0, "jump", "mm/s"),
         check("object_tracking_error", mm * (assumed.tracking_error + assumed.object_error), "error", "mm"),
         check("object_tracking_speed_error", mm * assumed.tracking_speed_error, "faster", "mm/s"),
     ]
+
+
+def _beyond_slip(held: Holding, kind: ObjectKind) -> Holding:
+    """Speeds without what the kind's `slip` allows."""
+    return replace(held, jump=held.jump - kind.slip, faster=held.faster - kind.slip)
 
 
 def worst_kinds(found: Sequence[tuple[Holding, str]], field: str, unit: str) -> str:

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from robotctl.geometry import matrix_from_quaternion
 from robotctl.guardrails.guardrail import Assumptions, Guardrail
 from robotctl.judge.grip import Grip
 from robotctl.judge.machine import HAND, poses
@@ -21,7 +20,6 @@ from robotctl.state import N_JOINTS, Observation, State, Truth
 from robotctl.trajectory import along_tick
 
 FINGERS = frozenset({"panda_leftfinger", "panda_rightfinger", "panda_leftpad", "panda_rightpad"})
-MOST_TICKS = 4000  # of one recording: what never ends is cut
 
 
 @dataclass(frozen=True)
@@ -172,12 +170,6 @@ class Rig:
                 continue
             found |= np.abs(truth.time - contact.time) < 1e-6
         return found
-
-
-def lowest_point(points: np.ndarray, recording: Recording) -> np.ndarray:
-    """Height (N,) of the lowest of an object's points (P, 3) at every step [m]."""
-    rotation = matrix_from_quaternion(recording.quaternion)
-    return np.asarray((points @ rotation[:, 2].T).min(axis=0) + recording.position[:, 2])
 
 
 Progress = Callable[[str], None]
