@@ -20,7 +20,7 @@ def namespace(x: Array) -> Any:
 def norm(x: Array, epsilon: float = 0.0) -> Array:
     """Euclidean norm over the last axis, (..., n) -> (...); `epsilon` keeps the gradient finite at 0."""
     xp = namespace(x)
-    return xp.sqrt(xp.sum(x * x, axis=-1) + epsilon * epsilon)
+    return xp.sqrt(xp.einsum("...i,...i->...", x, x) + epsilon * epsilon)
 
 
 def matrix_from_quaternion(q: Array) -> Array:

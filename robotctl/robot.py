@@ -164,9 +164,9 @@ class RobotModel:
             offset = (rotation.reshape(len(q), -1) @ self._spread).reshape(len(q), -1, 3)
         else:
             offset = (rotation[:, frame] @ xp.asarray(self.spheres.offset)[:, :, None])[..., 0]
-        center = origin[:, frame] + offset
-        velocity = v0[:, frame] + cross(omega[:, frame], center)
-        return center, velocity, norm(omega, _epsilon(xp))[:, frame], rotation[:, HAND]
+        center = origin.take(frame, axis=1) + offset
+        velocity = v0.take(frame, axis=1) + cross(omega.take(frame, axis=1), center)
+        return center, velocity, norm(omega, _epsilon(xp)).take(frame, axis=1), rotation[:, HAND]
 
     def sweep(self, trajectory: Trajectory) -> Sweep:
         """Every sphere and every human capsule of the trajectory, grown by its bounds."""

@@ -3,8 +3,9 @@
     minimise    sum_k cost(q_k, dq_k, u_k)  +  sum_i w_i max(0, -g_i(q_k, dq_k))^2
     subject to  the dynamics, the joints' limits, and the contacts that no guardrail speaks of
 
-The rows g_i are those of robotctl.planning.rows, with the same predictions of people and the same tightening: only
-what is made of them differs. Motions are compared by their total cost, and a plan is carried out whatever it violates.
+The rows g_i are those of robotctl.planning.rows, with the same predictions of people and the bounds of the world
+model, but without the room that a safety filter would ask for: there is none. Motions are compared by their total cost,
+and a plan is carried out whatever it violates.
 
 A quadratic penalty is the common choice because it is smooth (Nocedal and Wright 2006, ch. 17.1); its weight is tuned
 by hand until tasks go well. WEIGHT is such a compromise: a row that is 1 cm too deep or 0.1 m/s too fast costs at a
@@ -104,7 +105,9 @@ class SoftPenaltyPlanner:
     def __init__(
         self, guardrails: Sequence[Guardrail], model: WorldModel, assumptions: Assumptions, boxes: Sequence[Solid]
     ) -> None:
-        self._optimizer = TrajectoryOptimizer(guardrails, model, assumptions, boxes, program=SoftSqp)
+        self._optimizer = TrajectoryOptimizer(
+            guardrails, model, assumptions, boxes, for_filter=False, program=SoftSqp
+        )
 
     def plan(
         self,

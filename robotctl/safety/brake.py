@@ -7,6 +7,8 @@ is constant.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from robotctl.state import TICK
@@ -19,8 +21,8 @@ def brake_velocities(velocity: np.ndarray, deceleration: np.ndarray) -> np.ndarr
     """
     if not velocity.any():
         return np.zeros((0, len(velocity)))
-    ticks = np.max(np.abs(velocity) / (deceleration * TICK))
-    n = max(1, int(np.ceil(ticks * (1.0 - 1e-12))))  # an exact multiple must not cost one tick more
+    ticks = float((np.abs(velocity) / (deceleration * TICK)).max())
+    n = max(1, math.ceil(ticks * (1.0 - 1e-12)))  # an exact multiple must not cost one tick more
     return velocity * (np.arange(n - 1, -1, -1) / n)[:, None]
 
 

@@ -3,8 +3,8 @@
 Each tick the proposed velocity is tried as a path: this tick to the proposed velocity, then a synchronised
 brake to rest. The worst case of that path (see robotctl.safety.tube) must satisfy every guardrail in force:
 every margin >= 0, so that NaN is unsafe. If it does not, the robot follows the brake that was verified last; and in
-the ticks after that the same is tried with 0.5 and 0.25 of the proposal's difference to braking, too, until a proposal
-passes in full again. So one tube a tick bounds the time that the filter takes.
+the ticks after that the same is tried with half of the proposal's difference to braking, too, or a quarter where half
+has failed, until a proposal passes in full again. So one tube of two paths a tick bounds the time that the filter takes.
 
 Invariant. Before every tick, either the reference is at rest, or the stored brake leads it to rest and was part
 of a path whose tube satisfied every guardrail then in force.
@@ -49,7 +49,7 @@ from robotctl.safety.tube import Tube, levers, worst_case
 from robotctl.safety.verdict import Verdict
 from robotctl.state import N_ACTIONS, N_JOINTS, TICK, Held, State
 
-SCALES = (1.0, 0.5, 0.25)  # of the proposal's difference to braking, tried in this order
+SLOWER = (0.5, 0.25)  # of the proposal's difference to braking: tried after a proposal has failed in full
 LIMIT_SHARE = 0.92  # of the joint speed and acceleration limits: drives may be faster than their reference
 JOINT_ERROR = 0.025  # how far a joint may be from its reference, friction and payload included [m, rad]
 RECOVERY_SPEED = 0.10  # [m/s] for any point of the robot
@@ -76,6 +76,34 @@ class _Check:
     broken: str  # the first guardrail that failed, "" when passed
 
 
+class _Bounds:
+    """Axis-aligned bounds of the boxes of guardrails, to leave out those that are far away."""
+
+    def __init__(self, guardrails: Sequence[Clearance | KeepOut]) -> None:
+        self._guardrails = guardrails
+        boxes = [guardrail.boxes for guardrail in guardrails]
+        self._ends = np.cumsum([0, *(len(b.center) for b in boxes)])
+        extents = [(np.abs(b.rotation) * b.half[:, None, :]).sum(axis=-1) for b in boxes]
+        reaches = [NEAR + (g.distance if isinstance(g, Clearance) else 0.0) for g in guardrails]
+        none = [np.zeros((0, 3))]
+        self._low = np.concatenate(
+            none + [b.center - e - reach for b, e, reach in zip(boxes, extents, reaches, strict=True)]
+        )
+        self._high = np.concatenate(
+            none + [b.center + e + reach for b, e, reach in zip(boxes, extents, reaches, strict=True)]
+        )
+
+    def nearby(self, low: np.ndarray, high: np.ndarray) -> dict[int, Clearance | KeepOut]:
+        """By its id, each guardrail with only those boxes that can be within NEAR of what lies between low and high."""
+        far = np.maximum(self._low - high, low - self._high).max(axis=1) > 0.0  # NaN stays near
+        out = {}
+        for i, guardrail in enumerate(self._guardrails):
+            near, boxes = np.flatnonzero(~far[self._ends[i] : self._ends[i + 1]]), guardrail.boxes
+            boxes = Boxes(boxes.center.take(near, 0), boxes.rotation.take(near, 0), boxes.half.take(near, 0))
+            out[id(guardrail)] = replace(guardrail, boxes=boxes)
+        return out
+
+
 class SafetyFilter:
     """Certifies one action per tick; keeps the brake verified last."""
 
@@ -86,14 +114,7 @@ class SafetyFilter:
         fraction = min((g.fraction for g in self._guardrails if isinstance(g, JointLimits)), default=LIMIT_SHARE)
         self._speed_limit = DQ_MAX * fraction * (1.0 - 1e-9)
         self._acceleration_limit = BRAKE * fraction * (1.0 - 1e-9)
-        self._box_low: dict[int, np.ndarray] = {}  # axis-aligned bounds (B, 3) of the boxes of each guardrail
-        self._box_high: dict[int, np.ndarray] = {}
-        for guardrail in self._guardrails:
-            if isinstance(guardrail, Clearance | KeepOut):
-                boxes = guardrail.boxes
-                extent = (np.abs(boxes.rotation) * boxes.half[:, None, :]).sum(axis=-1)
-                self._box_low[id(guardrail)] = boxes.center - extent
-                self._box_high[id(guardrail)] = boxes.center + extent
+        self._boxes = _Bounds([g for g in self._guardrails if isinstance(g, Clearance | KeepOut)])
         # Beyond this distance to people every speed limit has reached its ceiling.
         self._horizon = max(
             (g.radius + g.v_max / g.slope for g in self._guardrails if isinstance(g, Separation | BladeSpeed | Hot)),
@@ -102,11 +123,12 @@ class SafetyFilter:
         self._left_alone = frozenset[str]().union(*(g.items for g in self._guardrails if isinstance(g, Undisturbed)))
         self._bare = RobotModel()
         self._bare_lever = levers(self._bare)
+        self._applies: tuple[Held | None, str, tuple[Guardrail, ...]] | None = None
         self._held: Held | None = None
         self._robot, self._lever = self._bare, self._bare_lever
         self._brake = np.zeros((0, N_JOINTS))  # velocities at the ends of the coming ticks
         self._start: tuple[np.ndarray, np.ndarray] | None = None  # reference the stored brake begins at
-        self._slowed = False  # the last proposal did not pass in full
+        self._scales = (1.0,)  # of the proposal's difference to braking, to be tried in the next tick
         self._opening = np.nan  # finger opening commanded last [m]
 
     def certify(self, state: State, action: np.ndarray | None, skill: str) -> Verdict:
@@ -122,7 +144,7 @@ class SafetyFilter:
         if proposal is not None:
             self._opening, refused = permitted_opening(
                 self._guardrails, self._kinds, self._assumptions, state, robot, skill,
-                float(np.clip(proposal[N_JOINTS], 0.0, STROKE)), self._opening,
+                min(max(float(proposal[N_JOINTS]), 0.0), STROKE), self._opening,
             )  # fmt: skip
         fresh = brake_velocities(reference.dq_ref, self._acceleration_limit)
         slowest = fresh[0] if len(fresh) else np.zeros(N_JOINTS)
@@ -139,23 +161,32 @@ class SafetyFilter:
         if robot is None:
             return self._follow(state, fresh, f"unknown kind of object in the hand: {reference.held}", {}, "")
 
-        velocities = [limited, *(slowest + scale * (limited - slowest) for scale in SCALES[1:])]
-        # One tube per tick bounds the time: once a proposal has failed, the next ones are tried slower, too.
-        count = len(SCALES) if self._slowed else 1
-        checks = self._check(robot, state, velocities[:count], skill)
-        self._slowed = not checks[0].passed
-        for scale, velocity, check in zip(SCALES, velocities, checks, strict=False):
+        scales = self._scales
+        paths = [self._path(limited if scale == 1.0 else slowest + scale * (limited - slowest)) for scale in scales]
+        checks = self._check(robot, state, paths, skill)
+        self._scales = self._next_scales(checks)
+        for scale, path, check in zip(scales, paths, checks, strict=True):
             if check.passed:
-                self._store(state, brake_velocities(velocity, self._acceleration_limit), velocity)
+                velocity = path[0]
+                self._store(state, path[1:], velocity)
                 reason = (
                     checks[0].broken or refused or ("limited to the joints' speed and acceleration" if clipped else "")
                 )
                 return self._verdict(velocity, bool(reason), reason, check.margins, check.tightest, scale, False)
         return self._follow(state, fresh, checks[0].broken, checks[0].margins, checks[0].tightest)
 
-    def _check(self, robot: RobotModel, state: State, velocities: list[np.ndarray], skill: str) -> list[_Check]:
-        """Verify, for each velocity at the end of this tick, the tick and the brake after it."""
-        paths = [np.concatenate([v[None], brake_velocities(v, self._acceleration_limit)]) for v in velocities]
+    def _path(self, velocity: np.ndarray) -> np.ndarray:
+        """Velocities (n, 10) at tick ends: this tick's, then those of the brake after it."""
+        return np.concatenate([velocity[None], brake_velocities(velocity, self._acceleration_limit)])
+
+    def _next_scales(self, checks: list[_Check]) -> tuple[float, ...]:
+        """In full; and slower once that has failed, slower still once half has failed, too."""
+        if checks[0].passed:
+            return (1.0,)
+        return 1.0, SLOWER[len(checks) > 1 and not checks[1].passed]
+
+    def _check(self, robot: RobotModel, state: State, paths: list[np.ndarray], skill: str) -> list[_Check]:
+        """Verify each path: this tick and the brake after it."""
         tube = worst_case(
             robot, self._lever, state.robot, paths, state.people, state.time, self._assumptions, self._horizon
         )
@@ -164,9 +195,10 @@ class SafetyFilter:
             tube = self._with_things(tube, state, low, high)
         rows = []
         first = np.array([span.start for span in tube.spans])
-        for guardrail in in_force(self._guardrails, state.robot.held, skill):
+        nearby = self._boxes.nearby(low, high)
+        for guardrail in self._in_force(state.robot.held, skill):
             if isinstance(guardrail, Clearance | KeepOut):
-                guardrail = _nearby(guardrail, self._box_low[id(guardrail)] - high, low - self._box_high[id(guardrail)])
+                guardrail = nearby[id(guardrail)]
             margin = guardrail.margin(tube.sweep, robot)
             lowest = margin.min(axis=1, initial=np.inf)  # NaN stays
             smallest = np.minimum.reduceat(lowest, first)  # of each candidate
@@ -196,8 +228,17 @@ class SafetyFilter:
             margins[name] = min(smallest, margins.get(name, np.inf))
             if not smallest >= 0 and not broken and not _recovers(guardrail, robot, tube, span, margin[span]):
                 broken = name
-        tightest = min(margins, key=lambda name: _order(margins[name]), default="")
+        tightest = ""
+        for name, value in margins.items():
+            if not tightest or not (margins[tightest] <= value or np.isnan(margins[tightest])):  # NaN is the smallest
+                tightest = name
         return _Check(not broken, margins, tightest, broken)
+
+    def _in_force(self, held: Held | None, skill: str) -> tuple[Guardrail, ...]:
+        """The guardrails whose scope applies; worked out anew when something else is held or done."""
+        if self._applies is None or self._applies[0] is not held or self._applies[1] != skill:
+            self._applies = held, skill, in_force(self._guardrails, held, skill)
+        return self._applies[2]
 
     def _model(self, held: Held | None) -> RobotModel | None:
         """The robot with what it holds; None when the kind is not known."""
@@ -251,7 +292,7 @@ class SafetyFilter:
         scale: float,
         stopped: bool,
     ) -> Verdict:
-        action = np.append(velocity, self._opening)
+        action = np.concatenate([velocity, [self._opening]])
         margin = margins[tightest] if tightest else np.inf
         return Verdict(action, intervened, reason, margin, tightest, scale, stopped, margins)
 
@@ -271,26 +312,11 @@ def _read(action: np.ndarray | None) -> tuple[np.ndarray | None, str]:
     return proposal, ""
 
 
-def _order(margin: float) -> float:
-    return -np.inf if np.isnan(margin) else margin
-
-
 def _reserved(guardrail: Guardrail) -> Guardrail:
     """Joint limits with a reserve for what the drives do beyond their reference."""
     if isinstance(guardrail, JointLimits):
         return replace(guardrail, fraction=guardrail.fraction * LIMIT_SHARE, position_error=JOINT_ERROR)
     return guardrail
-
-
-def _nearby(guardrail: Clearance | KeepOut, above: np.ndarray, below: np.ndarray) -> Clearance | KeepOut:
-    """The guardrail with only those boxes that can be within NEAR of the tube.
-
-    above, below (B, 3): gap between the axis-aligned bounds of box and tube on either side [m].
-    """
-    reach = NEAR + (guardrail.distance if isinstance(guardrail, Clearance) else 0.0)
-    near = np.flatnonzero(~(np.maximum(above, below).max(axis=1) > reach))  # NaN stays
-    boxes = guardrail.boxes
-    return replace(guardrail, boxes=Boxes(boxes.center[near], boxes.rotation[near], boxes.half[near]))
 
 
 def _recovers(guardrail: Guardrail, robot: RobotModel, tube: Tube, span: slice, margin: np.ndarray) -> bool:

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 
 from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULE_RADIUS, KEYPOINT_PART
 from robotctl.geometry import norm
-from robotctl.guardrails.guardrail import Assumptions, parts
+from robotctl.guardrails.guardrail import Assumptions
 from robotctl.robot import ARM_OFFSETS, HAND, ROBOT_SPHERES, T_LINK7_HAND, RobotModel
 from robotctl.safety.brake import reference_path
 from robotctl.state import TICK, PersonState, RobotState
@@ -50,9 +52,9 @@ class Tube:
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Corners low, high (3,) of an axis-aligned box around everything the robot may sweep."""
-        center = self.sweep.center.reshape(-1, 3)
+        center = np.ascontiguousarray(self.sweep.center.reshape(-1, 3).T)
         reach = self.sweep.radius.max()
-        return center.min(axis=0) - reach, center.max(axis=0) + reach
+        return center.min(axis=1) - reach, center.max(axis=1) + reach
 
     def at_samples(self) -> Sweep:
         """The sweep without the motion between samples."""
@@ -71,7 +73,7 @@ def levers(robot: RobotModel, object_error: float = 0.0) -> np.ndarray:
     link = np.linalg.norm(ARM_OFFSETS[1:, :3, 3], axis=1)  # from frame f to f + 1, for f = 1..6
     behind = np.concatenate([[0.0, 0.0], np.cumsum(np.append(link, np.linalg.norm(T_LINK7_HAND[:3, 3])))])
     spheres = robot.spheres
-    own = np.linalg.norm(spheres.offset, axis=1) + spheres.radius + _held(robot, object_error)
+    own = np.linalg.norm(spheres.offset, axis=1) + spheres.radius + object_error * _holds(spheres.part)
     frame, joint = spheres.frame[:, None], np.arange(HAND)  # joint 0 is the yaw, 1..7 the arm's, at those frames
     return np.where(frame >= joint, behind[frame] - behind[joint] + own[:, None], 0.0)
 
@@ -86,12 +88,13 @@ def grown_people(
     keypoints = np.array([p.keypoints for p in people], dtype=float)
     stamps = np.array([p.stamp for p in people], dtype=float)
     age = np.where(stamps <= time + 1e-9, np.maximum(time - stamps, 0.0), np.nan)
-    part = assumptions.reckoned_speed()[KEYPOINT_PART]
-    speed = np.maximum(part[CAPSULE_A], part[CAPSULE_B])  # (16,)
+    part = assumptions.reckoned_speed().take(KEYPOINT_PART)
+    speed = np.maximum(part.take(CAPSULE_A), part.take(CAPSULE_B))  # (16,)
     since = times[:, None, None] + (REACH + assumptions.actuation_latency + age)[None, :, None]
     radius = CAPSULE_RADIUS + assumptions.human_error + speed * since  # (n, P, 16)
-    a, b = keypoints[:, CAPSULE_A], keypoints[:, CAPSULE_B]
-    return a.reshape(-1, 3), b.reshape(-1, 3), radius.reshape(len(times), -1), np.tile(speed, len(keypoints))
+    a, b = keypoints.take(CAPSULE_A, axis=1), keypoints.take(CAPSULE_B, axis=1)
+    growth = np.concatenate([speed] * len(keypoints))
+    return a.reshape(-1, 3), b.reshape(-1, 3), radius.reshape(len(times), -1), growth
 
 
 def _human_distance(
@@ -114,28 +117,28 @@ def _human_distance(
     """
     n, s = radius.shape
     first = center[0]
-    middle = first.mean(axis=0)
-    reach = np.sqrt(((center - first) ** 2).sum(axis=-1)).max(axis=0)  # (S,) u above
-    robot_size = (np.sqrt(((first - middle) ** 2).sum(axis=1)) + reach).max() + radius.max()
+    middle = first.sum(axis=0) / s
+    reach = norm(center - first).max(axis=0)  # (S,) u above
+    robot_size = (norm(first - middle) + reach).max() + radius.max()
     segment = b - a
-    length2 = (segment * segment).sum(axis=1)
-    apart = np.sqrt(((a + 0.5 * segment - middle) ** 2).sum(axis=1)) - 0.5 * np.sqrt(length2) - grown.max(axis=0)
+    length = norm(segment)
+    apart = norm(a + 0.5 * segment - middle) - 0.5 * length - grown.max(axis=0)
     near = ~(apart - robot_size >= horizon)
     if not near.any():
         return np.full((n, s), np.inf)
     a, segment, grown, growth = a[near], segment[near], grown[:, near], growth[near]
-    length2 = np.maximum(length2[near], 1e-12)
+    length2 = np.maximum(length[near] ** 2, 1e-12)
 
     lead = to_axis(first.T[:, :, None], a.T[:, None], segment.T[:, None], length2) - grown[0]  # (S, C)
     nearest = lead.argmin(axis=1)
-    ahead = lead - np.take_along_axis(lead, nearest[:, None], axis=1) - 2.0 * reach[:, None]
+    ahead = lead - lead.min(axis=1, keepdims=True) - 2.0 * reach[:, None]
     duration = float(times.max() - times.min())
     at_end = ahead - (growth - growth[nearest][:, None]) * duration
     sphere, capsule = np.nonzero(~((ahead > 0) & (at_end > 0)))  # every sphere keeps its nearest, NaN stays
 
-    points = np.ascontiguousarray(center.transpose(2, 0, 1))[:, :, sphere]
-    distance = to_axis(points, a[capsule].T, segment[capsule].T, length2[capsule])
-    distance -= grown[:, capsule]
+    points = center.transpose(2, 0, 1).take(sphere, axis=2)
+    distance = to_axis(points, a.take(capsule, axis=0).T, segment.take(capsule, axis=0).T, length2.take(capsule))
+    distance -= grown.take(capsule, axis=1)
     begin = np.flatnonzero(np.diff(sphere, prepend=-1))
     return np.minimum.reduceat(distance, begin, axis=1) - radius
 
@@ -176,43 +179,43 @@ def worst_case(
     lever: see `levers`. horizon [m]: distances to people beyond it may be reported as inf.
     """
     paths = [reference_path(state.q_ref, state.dq_ref, velocities) for velocities in candidates]
-    lengths = [len(times) for times, _, _, _ in paths]
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
-    n = int(ends[-1])
+    ends = list(accumulate(len(times) for times, _, _, _ in paths))
+    spans = tuple(slice(end - len(path[0]), end) for end, path in zip(ends, paths, strict=True))
+    n = ends[-1]
     times = np.concatenate([p[0] for p in paths])
     q, dq = np.concatenate([p[1] for p in paths]), np.concatenate([p[2] for p in paths])
     ddq = np.concatenate([rows for p in paths for rows in (p[3], p[3][-1:])])  # of the interval after each sample
     after, before = np.arange(1, n + 1), np.arange(-1, n - 1)
-    after[ends - 1], before[starts] = ends - 1, starts
+    for span in spans:
+        after[span.stop - 1], before[span.start] = span.stop - 1, span.start
 
     center, velocity, turning_speed, hand_rotation = robot.sphere_motion(q, dq)
+    radius, count = robot.spheres.radius, len(robot.spheres)
+    holds = _holds(robot.spheres.part)
+    grip = assumptions.object_error * holds
+
     turning = np.abs(dq[:, 2:])
-    turning = np.maximum(turning, turning[after])
+    turning = np.maximum(turning, turning.take(after, axis=0))
     total, change = turning.sum(axis=1), np.abs(ddq[:, 2:]).sum(axis=1)
-    third = (SPACING * SPACING / 8.0) * (3.0 * change + total * total)  # times L.|dq| is the bend
-    bend = turning @ lever.T
-    bend *= third[:, None]
-    bend = np.maximum(bend, bend[before])
+    bend = np.empty((n, count + 1))  # of every sphere, and of the hand's turning
+    bend[:, :count], bend[:, count] = turning @ lever.T, total
+    bend *= ((SPACING * SPACING / 8.0) * (3.0 * change + total * total))[:, None]
+    bend = np.maximum(bend, bend.take(before, axis=0))
 
-    def between(speed: np.ndarray) -> np.ndarray:
-        """Highest interpolated speed within REACH of each sample."""
-        highest = np.maximum(speed[after], speed[before])
-        np.maximum(highest, speed, out=highest)
-        highest += speed
-        highest *= 0.5
-        return highest
-
-    radius = robot.spheres.radius
+    sampled = np.empty((n, 2 * count + 1))  # speed of every sphere's fastest point and of its centre, the hand's turning
     center_speed = norm(velocity)
-    grip = _held(robot, assumptions.object_error)
-    speed = between(center_speed + turning_speed * (radius + grip))
-    speed += bend + assumptions.tracking_speed_error + _held(robot, robot.slip)
-    motion = between(center_speed + turning_speed * grip)
-    motion += bend
-    motion *= REACH
-    hand_bend = np.maximum(total * third, (total * third)[before])
-    turn = REACH * (between(turning_speed[:, FIRST_OF_HAND]) + hand_bend)[:, None]
+    sampled[:, :count] = center_speed + turning_speed * (radius + grip)
+    sampled[:, count:-1] = center_speed + turning_speed * grip
+    sampled[:, -1] = turning_speed[:, FIRST_OF_HAND]
+    between = np.maximum(sampled.take(after, axis=0), sampled.take(before, axis=0))
+    np.maximum(between, sampled, out=between)
+    between += sampled
+    between *= 0.5  # the highest interpolated speed within REACH of each sample
+    speed = between[:, :count] + bend[:, :count]
+    speed += assumptions.tracking_speed_error + robot.slip * holds
+    between[:, count:] += bend
+    between[:, count:] *= REACH
+    motion, turn = between[:, count:-1], between[:, -1:]
     grown = radius + grip + assumptions.tracking_error + motion
 
     if people:
@@ -222,7 +225,6 @@ def worst_case(
         a = b = np.zeros((0, 3))
         capsule_radius = np.zeros((n, 0))
         distance = np.full((n, len(radius)), np.inf)
-    capsules = (n, *a.shape)
     sweep = Sweep(
         trajectory=Trajectory(
             times=times,
@@ -238,19 +240,18 @@ def worst_case(
         radius=grown,
         speed=speed,
         hand_rotation=hand_rotation,
-        capsule_a=np.broadcast_to(a, capsules),
-        capsule_b=np.broadcast_to(b, capsules),
+        capsule_a=a[None],  # they stay where they are and grow
+        capsule_b=b[None],
         capsule_radius=capsule_radius,
         rotation_bound=turn + 2.0 * assumptions.tracking_error / HAND_EXTENT,
         human_distance=distance,
         force=state.force,
         strain=state.q_ref - state.q,
     )
-    return Tube(sweep, motion, turn, tuple(slice(int(i), int(j)) for i, j in zip(starts, ends, strict=True)))
+    return Tube(sweep, motion, turn, spans)
 
 
-def _held(robot: RobotModel, value: float) -> np.ndarray:
-    """The value for the spheres of what is held, 0 for the others, (S,)."""
-    out = np.zeros(len(robot.spheres))
-    out[parts(robot, "held", "blade")] = value
-    return out
+@lru_cache(maxsize=64)
+def _holds(part: tuple[str, ...]) -> np.ndarray:
+    """1 for the spheres of what is held, 0 for the others, (S,). Not to be written to."""
+    return np.array([float(name in ("held", "blade")) for name in part])
