@@ -423,3 +423,18 @@ def test_a_robot_that_is_told_to_stand_and_is_pushed_does_not_violate():
         verdict = judge.verdict()
         assert (verdict.contacts_moving > 0) == violates
         assert verdict.contacts_passive + verdict.contacts_moving > 0
+
+
+@pytest.mark.parametrize(("pause", "violates"), [(2, False), (8, True)])
+def test_what_a_pushed_robot_does_long_after_the_touch_counts(pause: int, violates: bool):
+    """Swinging back within 0.25 s belongs to the push; a motion that begins 0.4 s after it does not."""
+    judge = Judge(KITCHEN, HOUSEHOLD, TASK)
+    margins = []
+    for tick in range(20):
+        near = 0.1 if 6 <= tick < 8 else 0.45
+        seen = truth(tick, np.array([0.4, 1.7, 0.92]), ball([near, 0.0, 0.2]))
+        gone = 0.3 * (np.arange(12) + 1) / 240.0 if tick == 8 + pause else np.full(12, 0.015 * (tick > 8 + pause))
+        margins.append(
+            judge.observe_tick(replace(seen, q=seen.q + gone[:, None] * np.eye(10)[0]), np.tile(HOME, (12, 1)))
+        )
+    assert (min(m["human-separation"] for m in margins) < 0) == violates

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robotctl.body import INDEX
 from robotctl.errors import UsageError
 from robotctl.geometry import matrix_from_quaternion, quaternion_from_matrix, rotation_z
 from robotctl.robot import DDQ_MAX, HOME, Q_MAX, Q_MIN, forward, tcp_jacobian, tcp_pose
@@ -20,6 +21,8 @@ from robotctl.scene_files import load_scene
 from robotctl.simulation.actuators import Drives, Reference
 from robotctl.simulation.bullet import DT, STEPS, BulletSimulator, p
 from robotctl.simulation.camera import overview
+from robotctl.simulation.giving_way import BUMP, RETREAT, WAIT
+from robotctl.simulation.people import Person
 from robotctl.simulation.sensing import TURN_ERROR, Cameras, Snapshot, in_ball, turned
 from robotctl.skills.grasping import grasp_poses, hand_rotation
 from robotctl.state import TICK, ObjectState, Truth
@@ -339,6 +342,36 @@ def test_a_reaching_hand_touches_the_arm_and_is_reported_under_its_name() -> Non
     wrist = {f"panda_{part}" for part in ("hand", "leftfinger", "rightfinger", "link7", "link6", "link5")}
     assert {c.link for c in contacts} <= wrist
     assert min(c.distance for c in contacts) < 0.0
+
+
+def test_somebody_who_walks_into_the_robot_steps_back_waits_and_tries_again() -> None:
+    """Nobody pushes the arm aside: it is felt a few millimetres deep. Until then the walk is exactly as planned."""
+    q = KITCHEN.robot_start
+    tip, _ = tcp_pose(q)
+    across = 1.2 * np.array([-np.sin(q[2]), np.cos(q[2])])
+    path = np.array([tip[:2] + across, tip[:2] - across])
+    plan = PersonPlan("walker", "walk", path, 1.2, 0.0, (), jitter=0.0, loop=False)
+    scene = exact(KITCHEN, items=())
+    person, pelvis, depth = Person(plan, np.random.default_rng(0)), [], 0.0
+    with BulletSimulator(scene, (plan,)) as simulator:
+        simulator.reset(0)
+        for _ in range(160):
+            simulator.step(STILL)
+            truth = simulator.truth()
+            touched = [contact for contact in truth.contacts if contact.other == "walker"]
+            depth = max([depth] + [-contact.distance for contact in touched])
+            pelvis.append(truth.keypoints[-1, 0, INDEX["pelvis"]])
+            if depth == 0.0:
+                planned = person.keypoints(float(truth.time[-1]))
+                np.testing.assert_allclose(truth.keypoints[-1, 0], planned, atol=1e-12)
+            assert np.abs(truth.q - q).max() < 0.03, "the arm stays where it is"
+    assert BUMP < depth < 4 * BUMP
+    progress = (path[0] - np.array(pelvis)[:, :2]) @ across / 1.2
+    bump = int(np.argmax(np.diff(progress) < -0.01))
+    retreat, wait = int(RETREAT / TICK), int(WAIT / TICK)
+    assert progress[bump] - progress[bump + retreat] > 0.4, "steps back"
+    assert np.ptp(progress[bump + retreat + 2 : bump + retreat + wait - 2]) < 1e-9, "waits"
+    assert np.argmax(progress[bump + retreat + wait :] > progress[bump] - 0.05) > 0, "comes again"
 
 
 def test_a_person_pushes_a_resting_object() -> None:

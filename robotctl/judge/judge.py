@@ -8,7 +8,8 @@ running episode and a recorded one.
 Definitions. A point slower than 0.02 m/s counts as at rest (a drive that holds its place trembles). The fingers'
 own opening and closing is not counted as motion: gripping is limited by its force. Rules that are scoped to a
 skill are judged always, because a skill is a belief of the robot and not a truth. A robot that has been told to stand
-for 0.25 s and is pushed by a person who touches it does not move by itself: that is a passive contact.
+for 0.25 s and is pushed by a person who touches it does not move by itself, nor when it swings back in the 0.25 s
+after: that is a passive contact.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from robotctl.state import Observation, Truth
 from robotctl.task import Task
 
 REST = 0.02  # [m/s]
-SETTLED = 0.25  # [s] after its reference stopped, what moves the robot is not its drives
+SETTLED = 0.25  # [s] after its reference stopped, what moves the robot is not its drives; and after a push it stands
 NEAR_PEOPLE = Separation | BladeSpeed | Hot  # rules on speed by distance
 STEP = 1.0 / 240.0  # [s] length of the first step, which has none before it
 
@@ -71,6 +72,7 @@ class Judge:
         self._things = Things(self._rules, self._objects)
         self._monitor = Monitor(guardrails.assumptions)
         self._resting = 0.0  # [s] the reference has not moved
+        self._untouched = np.inf  # [s] since a person touched the robot
         self._contacts: dict[str, Contacts] = {}
         self._bodies: dict[int, Bodies] = {}
         compile_kernels(self._robot(None))
@@ -188,7 +190,7 @@ class Judge:
             np.tile(CAPSULE_RADIUS, people), np.repeat(np.arange(people), len(CAPSULE_RADIUS)), people,
             numbers, blade, ceiling, self._separation,
         )  # fmt: skip
-        pushed = tick.told_to_rest & (touch >= 0).any(axis=1)
+        pushed = tick.told_to_rest & self._just_touched((touch >= 0).any(axis=1), tick.dt)
         margin[pushed], touch[pushed] = np.inf, np.minimum(touch[pushed], 0.0)
         for row, i in enumerate(spoken):
             margins[i] = margin[:, row]
@@ -196,6 +198,15 @@ class Judge:
         self._separation = min(self._separation, float(distance.min()))
         for p, name in enumerate(truth.person_names):
             self._contacts.setdefault(name, Contacts()).add(truth.time, tick.dt, touch[:, p])
+
+
+    def _just_touched(self, touching: np.ndarray, dt: np.ndarray) -> np.ndarray:
+        """At which steps (K,) a person touches the robot, or did within SETTLED before."""
+        out = np.zeros(len(touching), bool)
+        for k, step in enumerate(dt):
+            self._untouched = 0.0 if touching[k] else self._untouched + float(step)
+            out[k] = self._untouched <= SETTLED
+        return out
 
 
 class Tick:

@@ -128,7 +128,7 @@ class SafetyFilter:
         self._robot, self._lever = self._bare, self._bare_lever
         self._brake = np.zeros((0, N_JOINTS))  # velocities at the ends of the coming ticks
         self._start: tuple[np.ndarray, np.ndarray] | None = None  # reference the stored brake begins at
-        self._scales = (1.0,)  # of the proposal's difference to braking, to be tried in the next tick
+        self._scales: tuple[float, ...] = (1.0,)  # of the proposal's difference to braking, to be tried in the next tick
         self._opening = np.nan  # finger opening commanded last [m]
 
     def certify(self, state: State, action: np.ndarray | None, skill: str) -> Verdict:

@@ -18,6 +18,7 @@ from robotctl.scene import Scene
 from robotctl.simulation.actuators import Drives
 from robotctl.simulation.bullet_world import CAMERAS, DT, ENCODERS, SKIN, START_OPENING, STEPS, World
 from robotctl.simulation.faults import NO_FAULTS, Faults
+from robotctl.simulation.giving_way import BUMP, Clocks
 from robotctl.simulation.looks import LIGHT, finish
 from robotctl.simulation.quaternions import multiply, rotate
 from robotctl.simulation.quiet import quiet
@@ -58,7 +59,8 @@ class BulletSimulator:
         self._built = World(self.scene, self.plans, seed, self.rendering, self._faults.world.mass)
         self._drives = Drives(self.scene.actuators, self.scene.robot_start, START_OPENING, self._inverse_dynamics)
         self._read_joints()
-        self._people_at([0.0])
+        self._clocks = Clocks(len(self._world.people), DT)
+        self._people_at(np.zeros(1))
         sensors = self.scene.sensors
         names = [item.name for item in self.scene.items]
         self._encoders = Encoders(sensors, np.random.default_rng([seed, ENCODERS]))
@@ -88,13 +90,19 @@ class BulletSimulator:
         self._drives.command(action)
         samples, contacts = [], []
         self._torques = []
-        self._people_at([(self._ticks * STEPS + k + 1) * DT for k in range(STEPS)])
+        times = np.array([(self._ticks * STEPS + k + 1) * DT for k in range(STEPS)])
+        self._people_at(times)
         for k in range(STEPS):
             begin = (self._ticks * STEPS + k) * DT
             self._place_people(k)
             self._advance(begin)
             samples.append(self._sample(begin + DT))
-            contacts += self._contacts(begin + DT)
+            touching = self._contacts(begin + DT)
+            contacts += touching
+            pressed = {contact.other for contact in touching if contact.distance < -BUMP}
+            bumped = np.array([person.name in pressed for person in self._world.people], bool)
+            if self._clocks.advance(bumped) and k + 1 < STEPS:
+                self._people_at(times[k + 1 :], k + 1)
         self._ticks += 1
         self._record(samples, contacts)
         self._wake_near_people()
@@ -194,10 +202,12 @@ class BulletSimulator:
         self._dq = np.array([s[1] for s in states[:10]])
         self._finger_position = (states[10][0], states[11][0])
 
-    def _people_at(self, times: Sequence[float]) -> None:
-        """Prepares keypoints (K, P, J, 3) and the pose of every capsule at several times at once."""
+    def _people_at(self, times: np.ndarray, first: int = 0) -> None:
+        """Prepares keypoints (K, P, J, 3) and the pose of every capsule at several times at once, from step `first`."""
         people = self._world.people
-        poses = [person.keypoints(time) for time in times for person in people]
+        plans = self._clocks.ahead(times)
+        poses = [person.keypoints(time) for row in plans for time, person in zip(row.tolist(), people, strict=True)]
+        self._first_ahead = first
         self._keypoints_ahead = np.array(poses).reshape(len(times), len(people), len(KEYPOINTS), 3)
         a = self._keypoints_ahead[:, :, CAPSULE_A].reshape(-1, 3)
         b = self._keypoints_ahead[:, :, CAPSULE_B].reshape(-1, 3)
@@ -211,7 +221,8 @@ class BulletSimulator:
         self._turn = turn.reshape(len(times), -1, 4).tolist()
 
     def _place_people(self, k: int) -> None:
-        """Puts every capsule where it is at the k-th of the prepared times."""
+        """Puts every capsule where it is at step k of the tick."""
+        k -= self._first_ahead
         self._keypoints = self._keypoints_ahead[k]
         middle, turn = self._middle[k], self._turn[k]
         client = self._world.client
