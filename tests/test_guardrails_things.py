@@ -438,3 +438,17 @@ def test_what_a_pushed_robot_does_long_after_the_touch_counts(pause: int, violat
             judge.observe_tick(replace(seen, q=seen.q + gone[:, None] * np.eye(10)[0]), np.tile(HOME, (12, 1)))
         )
     assert (min(m["human-separation"] for m in margins) < 0) == violates
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_an_impact_that_throws_the_robot_off_within_the_step_is_a_touch(told: bool):
+    """The engine reports the contact of a step at whose end robot and person are apart again."""
+    judge, margins = Judge(KITCHEN, HOUSEHOLD, TASK), []
+    for tick in range(10):
+        seen = truth(tick, np.array([0.4, 1.7, 0.92]), ball([0.45, 0.0, 0.2]))
+        thrown = 0.3 * (np.arange(12) + 1) / 240.0 if tick == 8 else np.full(12, 0.015 * (tick > 8))
+        bumps = [Contact(float(time), "base", "anna", 0.002, 50.0) for time in seen.time] if tick == 8 else []
+        q = seen.q + thrown[:, None] * np.eye(10)[0]
+        reference = np.tile(HOME, (12, 1)) if told else q + 1e-6 * np.arange(12)[:, None]
+        margins.append(judge.observe_tick(replace(seen, q=q, contacts=tuple(bumps)), reference))
+    assert (min(m["human-separation"] for m in margins) < 0) == (not told)

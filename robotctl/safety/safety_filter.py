@@ -4,7 +4,7 @@ Each tick the proposed velocity is tried as a path: this tick to the proposed ve
 brake to rest. The worst case of that path (see robotctl.safety.tube) must satisfy every guardrail in force:
 every margin >= 0, so that NaN is unsafe. If it does not, the robot follows the brake that was verified last; and in
 the ticks after that the same is tried with half of the proposal's difference to braking, too, or a quarter where half
-has failed, until a proposal passes in full again. So one tube of two paths a tick bounds the time that the filter takes.
+has failed, until a proposal passes in full again. So two paths a tick bound the time that the filter takes.
 
 Invariant. Before every tick, either the reference is at rest, or the stored brake leads it to rest and was part
 of a path whose tube satisfied every guardrail then in force.
@@ -128,7 +128,7 @@ class SafetyFilter:
         self._robot, self._lever = self._bare, self._bare_lever
         self._brake = np.zeros((0, N_JOINTS))  # velocities at the ends of the coming ticks
         self._start: tuple[np.ndarray, np.ndarray] | None = None  # reference the stored brake begins at
-        self._scales: tuple[float, ...] = (1.0,)  # of the proposal's difference to braking, to be tried in the next tick
+        self._scales: tuple[float, ...] = (1.0,)  # of the proposal's difference to braking, tried in the next tick
         self._opening = np.nan  # finger opening commanded last [m]
 
     def certify(self, state: State, action: np.ndarray | None, skill: str) -> Verdict:

@@ -202,7 +202,7 @@ def worst_case(
     bend *= ((SPACING * SPACING / 8.0) * (3.0 * change + total * total))[:, None]
     bend = np.maximum(bend, bend.take(before, axis=0))
 
-    sampled = np.empty((n, 2 * count + 1))  # speed of every sphere's fastest point and of its centre, the hand's turning
+    sampled = np.empty((n, 2 * count + 1))  # of every sphere's fastest point and its centre; the hand's turning
     center_speed = norm(velocity)
     sampled[:, :count] = center_speed + turning_speed * (radius + grip)
     sampled[:, count:-1] = center_speed + turning_speed * grip
