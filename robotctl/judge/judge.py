@@ -203,7 +203,6 @@ class Judge:
         for p, name in enumerate(truth.person_names):
             self._contacts.setdefault(name, Contacts()).add(truth.time, tick.dt, touch[:, p])
 
-
     def _just_touched(self, touching: np.ndarray, dt: np.ndarray) -> np.ndarray:
         """At which steps (K,) a person touches the robot, or did within SETTLED before."""
         out = np.zeros(len(touching), bool)

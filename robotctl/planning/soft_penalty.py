@@ -106,9 +106,7 @@ class SoftPenaltyPlanner:
     def __init__(
         self, guardrails: Sequence[Guardrail], model: WorldModel, assumptions: Assumptions, boxes: Sequence[Solid]
     ) -> None:
-        self._optimizer = TrajectoryOptimizer(
-            guardrails, model, assumptions, boxes, for_filter=False, program=SoftSqp
-        )
+        self._optimizer = TrajectoryOptimizer(guardrails, model, assumptions, boxes, for_filter=False, program=SoftSqp)
 
     def plan(
         self,
