@@ -30,7 +30,7 @@ from robotctl.cli.view import LiveView, Panel, progress_bar
 from robotctl.control import Progress
 from robotctl.episode.bundle import bundle, unbundled
 from robotctl.episode.reader import read_episode
-from robotctl.errors import InvalidFileError
+from robotctl.errors import InvalidFileError, RobotctlError
 from robotctl.guardrails.load import load_guardrails
 from robotctl.replay import differing, judge_again, timeline
 from robotctl.task import load_task
@@ -107,6 +107,20 @@ def test_usage_errors_end_with_2() -> None:
     invoke("run", "kitchen/clear-table", "--seed", "-1", code=2)
     invoke("run", "kitchen/clear-table", "--sede", "1", code=2)
     invoke("fly", code=2)
+
+
+def test_how_long_to_wait_for_the_planner_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def capture(job: Any, *_: Any) -> None:
+        asked.append(job.options.get("patience"))
+        raise RobotctlError("enough")
+
+    monkeypatch.setattr("robotctl.bench.episodes.run_job", capture)
+    invoke("run", "kitchen/clear-table", "--no-live", "--planner-timeout", "0.5", code=1)
+    invoke("run", "kitchen/clear-table", "--no-live", code=1)
+    invoke("run", "kitchen/clear-table", "--planner-timeout", "0", code=2)
+    assert asked == [0.5, None]
 
 
 def test_relaxing_needs_a_reason() -> None:

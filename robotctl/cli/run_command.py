@@ -37,6 +37,14 @@ def run(
         Path | None, typer.Option(help="A world model made by `robotctl train`.", show_default="the packaged one")
     ] = None,
     planner: Annotated[str, typer.Option(help="The trajectory planner: sqp, or one that a package brings.")] = "sqp",
+    planner_timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Real seconds an answer of the planner may take before the robot brakes without it.",
+            min=0.05,
+            show_default="30",
+        ),
+    ] = None,
     people: Annotated[str, typer.Option(help="none, default (the task's own), or a file of people.")] = "default",
     time_limit: Annotated[
         float | None, typer.Option(help="Simulated seconds.", min=0.05, show_default="the task's")
@@ -81,6 +89,7 @@ def run(
         "people": "none" if people == "none" else "default",
         "time_limit": time_limit,
         "planner": planner,
+        **({} if planner_timeout is None else {"patience": planner_timeout}),
     }
     files = episode_files(out, loaded.name, seed, episodes)
     jobs = [EpisodeJob(task, people_file, {**options, "seed": seed + i, "out": file}) for i, file in enumerate(files)]
