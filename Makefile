@@ -24,11 +24,11 @@ BASE := tests/test_safety.py tests/test_guardrails_things.py
 COVERED := --cov=robotctl.safety --cov-branch --cov-report= --cov-fail-under=100
 
 test: lint
-	@$(BIN)/pytest $(COVERED) $(BASE)
+	@$(BIN)/pytest $(COVERED) -n 2 $(BASE)
 	@$(BIN)/pytest -m 'not slow' -n 2 $(BASE:%=--ignore=%)
 
 test-all: lint
-	@$(BIN)/pytest $(COVERED) $(BASE)
+	@$(BIN)/pytest $(COVERED) -n 2 $(BASE)
 	@$(BIN)/pytest -n 2 $(BASE:%=--ignore=%)
 
 train: install

@@ -62,6 +62,7 @@ def test_without_filter_and_guardrails_the_same_task_violates(tmp_path):
     assert result.exit_code == 5
 
 
+@pytest.mark.slow
 def test_what_stands_on_the_far_side_is_fetched_round_the_table(tmp_path, monkeypatch):
     """Longer than the planner's horizon, with the table in between: needs a route, to the cup and back."""
     scenes = tmp_path / "scenes"

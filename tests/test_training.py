@@ -112,6 +112,7 @@ def test_the_command_line_says_what_is_wrong(arguments: list[str], code: int, sa
     assert said in result.output
 
 
+@pytest.mark.slow
 def test_killed_while_collecting_it_goes_on_from_whole_files(tmp_path: Path) -> None:
     """kill -9 of the whole process group; what was written stays, what was not is made again, the same."""
     recipe = Recipe("kitchen", 1000, Amount(60, 0, 0, 0, 0, 0, 0, 1, 1, 1))
