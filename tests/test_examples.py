@@ -7,7 +7,7 @@ from pathlib import Path
 
 from robotctl.guardrails.load import find_guardrails, load_guardrails
 from robotctl.scene_files import load_scene
-from robotctl.task import load_task
+from robotctl.task import load_people, load_task
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -25,6 +25,13 @@ def test_an_added_guardrail_file_only_tightens():
     assert {g.header.id for g in house.guardrails} < {g.header.id for g in both.guardrails}
     assert both.assumptions.human_speed["hand"] == 2.2
     assert both.assumptions.human_speed["torso"] == house.assumptions.human_speed["torso"]
+
+
+def test_somebody_runs_faster_than_assumed():
+    task = load_task("kitchen/put-away-knife")
+    rules = load_guardrails(list(task.guardrail_files), task.scene)
+    (runner,) = load_people(EXAMPLES / "somebody-runs.yaml", task.scene)
+    assert runner.speed * 0.93 > rules.assumptions.human_speed["torso"]
 
 
 def test_plan_one_motion(capsys):

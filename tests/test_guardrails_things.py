@@ -354,6 +354,26 @@ def test_judge_sees_what_was_moved_unless_a_person_did_it():
     assert watch(things(replace(rule, items=frozenset())), truth(0, home)) == np.inf
 
 
+@pytest.mark.parametrize("by_robot", [False, True])
+def test_what_a_person_kicks_belongs_where_it_comes_to_rest(by_robot: bool):
+    """Unless the robot touches it on the way."""
+    rule, home, way = (
+        Undisturbed(header("still"), 0.03, frozenset({"knife_1"})),
+        np.array([0.5, 1.7, 0.92]),
+        np.eye(3)[0],
+    )
+    judge = things(rule)
+    watch(judge, truth(0, home))
+    watch(judge, truth(1, home + 0.05 * way, ball(home + np.array([0.0, 0.0, 0.1]))))
+    far = ball(home + np.array([-2.0, 0.0, 0.0]))
+    touch = [Contact(3 * TICK, "panda_hand", "knife_1", 0.0, 5.0)] if by_robot else []
+    assert watch(judge, truth(2, home + 0.15 * way, far)) == np.inf
+    assert (watch(judge, truth(3, home + 0.25 * way, far, contacts=touch)) < 0) == by_robot
+    if not by_robot:
+        assert watch(judge, truth(4, home + 0.25 * way, far)) == pytest.approx(0.03), "at rest: that is its place now"
+        assert watch(judge, truth(5, home + 0.30 * way, far)) < 0, "whatever moves it then"
+
+
 def test_judge_sees_a_person_near_the_moment_of_a_grasp():
     rotation, origin = forward(HOME)
     point = origin[HAND] + rotation[HAND] @ TIP

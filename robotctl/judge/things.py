@@ -1,7 +1,7 @@
 """Judges the rules about things: what is left alone, where things are left, when sharp things are taken.
 
-undisturbed  how far each thing to be left alone is from where it was at the start. What a person touches is where it is
-             then: people may move things.
+undisturbed  how far each thing to be left alone is from where it was at the start. What a person touches belongs where
+             it is then, or comes to rest unless the robot touches it on the way: people may move things, and kick them.
 grasp        at the tick in which the fingers first clasp a thing in scope: the distance of people to hand and thing.
 placement    of a thing in scope that the robot has had in its hand and let go of, while it lies still: the distance of
              its surface to the nearest edge at its level, and to places where it must not be.
@@ -39,6 +39,7 @@ class Things:
         self._rules = [(i, rule) for i, rule in enumerate(rules) if isinstance(rule, ABOUT_THINGS)]
         self._objects = objects
         self._home: dict[str, np.ndarray] = {}  # where things to be left alone belong
+        self._set_going: set[str] = set()  # by a person; not at rest since
         self._clasped: frozenset[str] | None = None  # None: not known yet; what is clasped at first was not taken now
         self._had: set[str] = set()  # what has been in the hand
         self._maps: dict[tuple[int, int], _Map] = {}
@@ -54,7 +55,7 @@ class Things:
         for i, rule in self._rules:
             margin = np.full(len(dt), np.inf)
             if isinstance(rule, Undisturbed):
-                margin = self._undisturbed(rule, truth)
+                margin = self._undisturbed(rule, truth, before, float(dt.sum()))
             elif isinstance(rule, Grasp):
                 known = clasped if self._clasped is None else self._clasped
                 taken = [n for n in clasped - known if self._objects[n].labels & rule.header.scope.held]
@@ -66,8 +67,9 @@ class Things:
         self._clasped = clasped
         self._before = truth.object_position[-1].copy()
 
-    def _undisturbed(self, rule: Undisturbed, truth: Truth) -> np.ndarray:
+    def _undisturbed(self, rule: Undisturbed, truth: Truth, before: np.ndarray, duration: float) -> np.ndarray:
         margin = np.full(len(truth.time), np.inf)
+        by_robot = {contact.other for contact in truth.contacts}
         a, b = (truth.keypoints[-1][:, ends].reshape(-1, 3) for ends in (CAPSULE_A, CAPSULE_B))
         radius = np.tile(CAPSULE_RADIUS, len(truth.person_names))
         for k, name in enumerate(truth.object_names):
@@ -77,7 +79,12 @@ class Things:
             ball = self._objects[name].surface
             reach = ball.radius + float(np.linalg.norm(ball.center)) + TOUCHED
             touched = len(a) > 0 and _to_segments(path[-1:], a, b, radius)[0] <= reach
-            if name not in self._home or touched:
+            rests = np.linalg.norm(path[-1] - before[k]) / duration < RESTING
+            if touched:
+                self._set_going.add(name)
+            elif rests or name in by_robot:
+                self._set_going.discard(name)
+            if name not in self._home or name in self._set_going:
                 self._home[name] = path[-1].copy()
             else:
                 moved = np.linalg.norm(path - self._home[name], axis=1)
