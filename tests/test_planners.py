@@ -304,5 +304,5 @@ def test_costs_give_way_where_constraints_do_not() -> None:
     hard = registry.make("sqp", setting(RULES.guardrails)).plan(state, None, goal, RobotModel(), "none", NONE)
     soft = registry.make("soft-penalty", setting(RULES.guardrails)).plan(state, None, goal, RobotModel(), "none", NONE)
     assert min(m.value for m in hard.margins.values()) > -0.005
-    assert min(m.value for m in soft.margins.values()) < -0.007
+    assert min(m.value for m in soft.margins.values()) < -0.015
     assert soft.status is Status.SOLVED  # it is executed all the same
