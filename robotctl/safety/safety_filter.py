@@ -81,17 +81,13 @@ class _Bounds:
 
     def __init__(self, guardrails: Sequence[Clearance | KeepOut]) -> None:
         self._guardrails = guardrails
-        boxes = [guardrail.boxes for guardrail in guardrails]
-        self._ends = np.cumsum([0, *(len(b.center) for b in boxes)])
-        extents = [(np.abs(b.rotation) * b.half[:, None, :]).sum(axis=-1) for b in boxes]
-        reaches = [NEAR + (g.distance if isinstance(g, Clearance) else 0.0) for g in guardrails]
-        none = [np.zeros((0, 3))]
-        self._low = np.concatenate(
-            none + [b.center - e - reach for b, e, reach in zip(boxes, extents, reaches, strict=True)]
-        )
-        self._high = np.concatenate(
-            none + [b.center + e + reach for b, e, reach in zip(boxes, extents, reaches, strict=True)]
-        )
+        self._ends = np.cumsum([0, *(len(g.boxes.center) for g in guardrails)])
+        self._low = self._high = np.zeros((0, 3))
+        for g in guardrails:
+            reach = NEAR + (g.distance if isinstance(g, Clearance) else 0.0)
+            extent = (np.abs(g.boxes.rotation) * g.boxes.half[:, None, :]).sum(axis=-1)
+            self._low = np.concatenate([self._low, g.boxes.center - extent - reach])
+            self._high = np.concatenate([self._high, g.boxes.center + extent + reach])
 
     def nearby(self, low: np.ndarray, high: np.ndarray) -> dict[int, Clearance | KeepOut]:
         """By its id, each guardrail with only those boxes that can be within NEAR of what lies between low and high."""
