@@ -32,6 +32,7 @@ from robotctl.episode.bundle import bundle, unbundled
 from robotctl.episode.reader import read_episode
 from robotctl.errors import InvalidFileError, RobotctlError
 from robotctl.guardrails.load import load_guardrails
+from robotctl.isolation import PATIENCE
 from robotctl.replay import differing, judge_again, timeline
 from robotctl.task import load_task
 
@@ -121,6 +122,7 @@ def test_how_long_to_wait_for_the_planner_can_be_said(monkeypatch: pytest.Monkey
     invoke("run", "kitchen/clear-table", "--no-live", code=1)
     invoke("run", "kitchen/clear-table", "--planner-timeout", "0", code=2)
     assert asked == [0.5, None]
+    assert f"[default: ({PATIENCE:g})]" in invoke("run", "--help").stdout
 
 
 def test_relaxing_needs_a_reason() -> None:
