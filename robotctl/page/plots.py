@@ -58,6 +58,11 @@ class Bar:
     group: int = 0  # chooses the colour
 
 
+def _dashes(index: int) -> str:
+    """A curve's dashes: another pattern with the same colour, the second time that colours go round."""
+    return DASHES[(index + index // 7) % 7]
+
+
 def line_plot(
     curves: Sequence[Series],
     x_label: str,
@@ -106,7 +111,7 @@ def line_plot(
         parts.append(line(across(0.0), up(0.0), across(1.0), up(1.0), "level"))
     parts += [_curve(curve, points, i, across, up) for curve, points, i in reversed(known)]
     if keyed:
-        entries = [Key(curve.name, COLOURS[i % 7], DASHES[i % 7], not curve.joined) for curve, _, i in known]
+        entries = [Key(curve.name, COLOURS[i % 7], _dashes(i), not curve.joined) for curve, _, i in known]
         parts.append(legend(entries, levels, right + 16, top + 8))
     return picture(parts, height)
 
@@ -121,7 +126,7 @@ def _curve(
         wide = "2.4" if index == 0 else "1.6"
         parts.append(
             tag("polyline", points=path, fill="none", stroke=colour, stroke_width=wide,
-                stroke_dasharray=DASHES[index % 7] or None)
+                stroke_dasharray=_dashes(index) or None)
         )  # fmt: skip
     for x, y, i in points:
         low, high = (ends[i] if i < len(ends) else None for ends in (curve.low, curve.high))

@@ -21,7 +21,7 @@ def draw(curves: dict[str, dict[str, Any]], first_failure: dict[str, float | Non
     for name, curve in curves.items():
         points = [point for point in curve["points"] if point["value"] is not None]
         failure = first_failure.get(name)
-        shown = f"{name} ({failure:.2f})" if failure is not None else f"{name} (none)"
+        shown = name if failure is None else f"{name} ({failure:.2f})"
         series.append(Series(shown, [p["factor"] for p in points], [p["value"] for p in points]))
     values = [y for curve in series for y in curve.y if y is not None]
     if not values:
