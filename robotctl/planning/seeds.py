@@ -67,10 +67,10 @@ def follow(q0, dq0, path, velocity, speed, low, high, acceleration, dt):
     return u
 
 
-def brake(dq0: np.ndarray, horizon: int, dt: float) -> np.ndarray:
-    """Accelerations (H, 10) that stop every joint as soon as DDQ_MAX allows."""
+def brake(dq0: np.ndarray, acceleration: np.ndarray, horizon: int, dt: float) -> np.ndarray:
+    """Accelerations (H, 10) that stop every joint as soon as its limit (10,) allows."""
     speed = np.abs(dq0)
-    ends = np.maximum(speed - DDQ_MAX * dt * np.arange(horizon + 1)[:, None], 0.0)
+    ends = np.maximum(speed - acceleration * dt * np.arange(horizon + 1)[:, None], 0.0)
     return np.diff(ends, axis=0) / dt * np.sign(dq0)
 
 

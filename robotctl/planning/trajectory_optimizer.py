@@ -5,7 +5,7 @@ integrator, with every guardrail as an inequality at every knot.
     over        u_0 .. u_{H-1}
     subject to  q_{k+1}  = q_k + dt dq_k + dt^2/2 u_k,   q_0 = q_ref        the reference the drives follow
                 dq_{k+1} = dq_k + dt u_k,                dq_0 = dq_ref
-                |u_k| <= DDQ_MAX,  |dq_k| <= share DQ_MAX,  Q_MIN <= q_k <= Q_MAX
+                |u_k| <= min(DDQ_MAX, share BRAKE),  |dq_k| <= share DQ_MAX,  Q_MIN <= q_k <= Q_MAX
                 g_i(q_k + delta_q, dq_k) >= 0                               (robotctl.planning.rows)
 
 delta_q is the world model's residual: where the joints really are, minus the reference. Speeds are the
@@ -360,11 +360,12 @@ class TrajectoryOptimizer:
     def _limits(self, guardrails: Sequence[Guardrail], goal: ReachGoal, state: State) -> Limits:
         share = min((g.fraction for g in guardrails if isinstance(g, JointLimits)), default=1.0)
         margin = JOINT_MARGIN + max((g.position_error for g in guardrails if isinstance(g, JointLimits)), default=0.0)
-        brake_u = seeds.brake(state.robot.dq_ref, self._horizon, self._dt)
+        acceleration = np.minimum(DDQ_MAX, LIMIT_SHARE * share * BRAKE)
+        brake_u = seeds.brake(state.robot.dq_ref, acceleration, self._horizon, self._dt)
         brake_q, brake_dq = integrate(state.robot.q_ref, state.robot.dq_ref, brake_u, self._dt)
         return Limits(
             speed=DQ_MAX * LIMIT_SHARE * share * float(np.clip(goal.speed_scale, 0.05, 1.0)),
-            acceleration=np.minimum(DDQ_MAX, LIMIT_SHARE * share * BRAKE),
+            acceleration=acceleration,
             low=Q_MIN + margin,
             high=Q_MAX - margin,
             brake_u=brake_u,
