@@ -139,7 +139,7 @@ def _human_distance(
     points = center.transpose(2, 0, 1).take(sphere, axis=2)
     distance = to_axis(points, a.take(capsule, axis=0).T, segment.take(capsule, axis=0).T, length2.take(capsule))
     distance -= grown.take(capsule, axis=1)
-    begin = np.flatnonzero(np.diff(sphere, prepend=-1))
+    begin = np.searchsorted(sphere, np.arange(s))
     return np.minimum.reduceat(distance, begin, axis=1) - radius
 
 
