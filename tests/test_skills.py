@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from robotctl.guardrails.clearance import Boxes
 from robotctl.objectives.reach import ReachGoal
 from robotctl.robot import HOME, tcp_pose
 from robotctl.scene_files import load_scene
@@ -94,7 +95,9 @@ def test_the_overhang_of_a_plate_is_a_feature(scene):
         item = ObjectState(
             "plate_1", "plate", kind.labels, np.array([0.3, y, 0.75]), np.array([0, 0, -0.7071, 0.7071]), 0
         )
-        return max(features(p, item, kind, scene.boxes(), [])["lower_finger_gap"] for p in grasp_poses(item, kind))
+        return max(
+            features(p, item, kind, Boxes.of(scene.boxes()), [])["lower_finger_gap"] for p in grasp_poses(item, kind)
+        )
 
     assert gap(-0.24) > 0.0 > gap(-0.50), "a finger fits below the rim only where it stands out over the edge"
 

@@ -17,9 +17,8 @@ from robotctl.bench.pictures import pyplot, saved
 from robotctl.bench.planner_problems import PlanningProblem, robot_with
 from robotctl.bench.planner_surroundings import DT, GRAY, STEPS, at_rest, box_gaps, household, world_model
 from robotctl.errors import UsageError
-from robotctl.guardrails.clearance import Clearance
+from robotctl.guardrails.clearance import Boxes, Clearance
 from robotctl.guardrails.guardrail import in_force
-from robotctl.guardrails.load import boxes_of
 from robotctl.objectives.reach import ReachGoal
 from robotctl.robot import HOME, RobotModel, tcp_pose
 from robotctl.scene import Box
@@ -82,7 +81,7 @@ def make_journey(seed: int) -> PlanningProblem:
 
 
 def _over(rule: Clearance, boxes: tuple[Box, ...]) -> Clearance:
-    return Clearance(rule.header, rule.distance, boxes_of(boxes))
+    return Clearance(rule.header, rule.distance, Boxes.of(boxes))
 
 
 def _posture(side: str, generator: np.random.Generator) -> np.ndarray:

@@ -26,10 +26,9 @@ from robotctl.bench.planner_surroundings import (
 )
 from robotctl.errors import UsageError, nearest
 from robotctl.geometry import rotation_z
-from robotctl.guardrails.clearance import Clearance
+from robotctl.guardrails.clearance import Boxes, Clearance
 from robotctl.guardrails.guardrail import Assumptions, Guardrail, in_force
 from robotctl.guardrails.keep_out import KeepOut
-from robotctl.guardrails.load import boxes_of
 from robotctl.objectives.reach import ReachGoal
 from robotctl.planning.inverse_kinematics import descend
 from robotctl.robot import BRAKE, DDQ_MAX, DQ_MAX, HAND, Q_MAX, Q_MIN, TCP, RobotModel, tcp_pose
@@ -168,7 +167,7 @@ def _attempt(kind: str, joints: int, seed: int, generator: np.random.Generator) 
 
 def _over(rules: Sequence[Guardrail], boxes: Sequence[Box], stove: Sequence[Box]) -> list[Guardrail]:
     """The household's rules over the problem's own boxes."""
-    placed = {Clearance: boxes_of(boxes), KeepOut: boxes_of(stove)}
+    placed = {Clearance: Boxes.of(boxes), KeepOut: Boxes.of(stove)}
     return [replace(g, boxes=placed[type(g)]) if type(g) in placed else g for g in rules]  # type: ignore[type-var]
 
 

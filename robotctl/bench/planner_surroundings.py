@@ -8,8 +8,9 @@ from functools import cache
 import numpy as np
 
 from robotctl.geometry import point_box_distance, point_segment_distance
+from robotctl.guardrails.clearance import Boxes
 from robotctl.guardrails.guardrail import Assumptions, Guardrail
-from robotctl.guardrails.load import boxes_of, find_guardrails, load_guardrails
+from robotctl.guardrails.load import find_guardrails, load_guardrails
 from robotctl.robot import HAND, RobotModel, tcp_pose
 from robotctl.scene import Box
 from robotctl.scene_files import load_scene
@@ -47,7 +48,7 @@ def at_rest(robot: RobotModel, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def box_gaps(center: np.ndarray, radius: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
     """Surface distance (n, S, B) [m] of spheres at center (n, S, 3) to boxes."""
-    a = boxes_of(boxes)
+    a = Boxes.of(boxes)
     if not boxes:
         return np.full((*center.shape[:2], 1), np.inf)
     return point_box_distance(center[:, :, None], a.center, a.rotation, a.half) - radius[:, None]

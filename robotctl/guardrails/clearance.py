@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from robotctl.geometry import namespace, norm
+from robotctl.geometry import namespace, norm, rotation_z
 from robotctl.guardrails.guardrail import Array, Header, parts
 from robotctl.robot import RobotModel
+from robotctl.scene import Box
 from robotctl.trajectory import Sweep
 
 
@@ -19,6 +21,15 @@ class Boxes:
     center: np.ndarray  # (B, 3) [m]
     rotation: np.ndarray  # (B, 3, 3) world from box
     half: np.ndarray  # (B, 3) half extents [m]
+
+    @staticmethod
+    def of(boxes: Sequence[Box]) -> Boxes:
+        """The boxes of a scene."""
+        return Boxes(
+            center=np.array([box.center for box in boxes]).reshape(-1, 3),
+            rotation=np.array([rotation_z(box.yaw) for box in boxes]).reshape(-1, 3, 3),
+            half=np.array([box.half for box in boxes]).reshape(-1, 3),
+        )
 
 
 def box_margin(sweep: Sweep, spheres: np.ndarray, boxes: Boxes, distance: float) -> Array:

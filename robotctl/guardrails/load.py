@@ -314,16 +314,16 @@ def _build(
             if not file.edge and not file.forbidden:
                 document.fail(location, "say where not: 'edge' (a distance), 'forbidden' (places by label) or both")
             places = [place for place in scene.places if place.labels & set(file.forbidden)]
-            return Placement(about, file.edge, boxes_of(scene.boxes()), _flat(places))
+            return Placement(about, file.edge, Boxes.of(scene.boxes()), _flat(places))
         case _UndisturbedFile():
             return Undisturbed(about, file.tolerance, stays)
         case _GraspFile():
             _needs_held(document, location, file, "what is not picked up then")
             return Grasp(about, file.radius)
         case _ClearanceFile():
-            return Clearance(about, file.distance, boxes_of(scene.boxes()))
+            return Clearance(about, file.distance, Boxes.of(scene.boxes()))
         case _KeepOutFile():
-            return KeepOut(about, boxes_of(_regions(document, location, file, scene)))
+            return KeepOut(about, Boxes.of(_regions(document, location, file, scene)))
         case _UprightFile():
             _needs_held(document, location, file, "what stays upright")
             return Upright(about, math.cos(file.max_tilt))
@@ -358,15 +358,6 @@ def _regions(document: Document, location: Location, file: _KeepOutFile, scene: 
         names = {region.name for region in scene.regions}
         document.fail((*location, "region"), f"no region '{file.region}'{nearest(str(file.region), names)}")
     return found
-
-
-def boxes_of(boxes: Sequence[Box]) -> Boxes:
-    """Boxes as arrays."""
-    return Boxes(
-        center=np.array([box.center for box in boxes]).reshape(-1, 3),
-        rotation=np.array([rotation_z(box.yaw) for box in boxes]).reshape(-1, 3, 3),
-        half=np.array([box.half for box in boxes]).reshape(-1, 3),
-    )
 
 
 # ---- finding ---------------------------------------------------------------------------------------------------

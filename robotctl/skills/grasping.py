@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from robotctl.geometry import matrix_from_quaternion, point_box_distance, rotation_z
-from robotctl.scene import Box, Grasp, ObjectKind
+from robotctl.guardrails.clearance import Boxes
+from robotctl.scene import Grasp, ObjectKind
 from robotctl.state import ObjectState
 
 TURNS = 12  # a symmetric grasp is tried at this many angles about the object's axis
@@ -61,22 +62,21 @@ def grasp_poses(item: ObjectState, kind: ObjectKind) -> Iterator[GraspPose]:
                     yield GraspPose(grasp, item.position + frame @ local, rotation, depth, shift)
 
 
-def free_depth(pose: GraspPose, boxes: Sequence[Box]) -> float:
-    """Distance from the TCP to the nearest furniture [m]: a flat plate's rim is reachable only off the edge."""
-    return min(float(point_box_distance(pose.position, box.center, rotation_z(box.yaw), box.half)) for box in boxes)
+def free_depth(point: np.ndarray, furniture: Boxes) -> float:
+    """Distance of a point (3,) to the nearest furniture [m]: a flat plate's rim is reachable only off the edge."""
+    return float(point_box_distance(point, furniture.center, furniture.rotation, furniture.half).min())
 
 
 def features(
-    pose: GraspPose, item: ObjectState, kind: ObjectKind, boxes: Sequence[Box], others: Sequence[ObjectState]
+    pose: GraspPose, item: ObjectState, kind: ObjectKind, furniture: Boxes, others: Sequence[ObjectState]
 ) -> dict[str, float]:
     """What the skill outcome model sees of a pick: geometry only, all in SI units."""
-    below = pose.position - np.array([0.0, 0.0, 0.02])
-    lower_finger = min(float(point_box_distance(below, b.center, rotation_z(b.yaw), b.half)) for b in boxes)
+    lower_finger = free_depth(pose.position - np.array([0.0, 0.0, 0.02]), furniture)
     neighbour = min((float(np.linalg.norm((o.position - pose.position)[:2])) for o in others), default=0.5)
     upright = float(matrix_from_quaternion(item.quaternion)[2, 2])
     return {
         "approach_down": float(-pose.rotation[2, 2]),
-        "free_depth": float(np.clip(free_depth(pose, boxes), -0.05, 0.15)),
+        "free_depth": float(np.clip(free_depth(pose.position, furniture), -0.05, 0.15)),
         "lower_finger_gap": float(np.clip(lower_finger, -0.05, 0.15)),
         "neighbour": min(neighbour, 0.5),
         "upright": upright,

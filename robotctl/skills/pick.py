@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from robotctl.guardrails.clearance import Boxes
 from robotctl.objectives.hand_path import HandPath
 from robotctl.objectives.reach import ReachGoal
 from robotctl.skills.context import SkillContext
@@ -25,9 +26,10 @@ def ranked_grasps(name: str, state: State, context: SkillContext) -> list[tuple[
     """Grasps of an object by predicted probability of success, best first."""
     item, kind = state.object(name), context.kind(state, name)
     others = [o for o in state.objects if o.name != name]
-    ranked, load = [], lift_load(kind, context.scene.actuators)
+    furniture, load = Boxes.of(context.boxes), lift_load(kind, context.scene.actuators)
+    ranked = []
     for pose in grasp_poses(item, kind):
-        seen = features(pose, item, kind, context.boxes, others)
+        seen = features(pose, item, kind, furniture, others)
         chance = context.outcomes.success_probability("pick", kind.name, {**seen, "load": load})
         ranked.append((chance, pose, seen))
     ranked.sort(key=lambda entry: -worth(entry[0], entry[1]))

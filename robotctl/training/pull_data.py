@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robotctl.geometry import matrix_from_quaternion, quaternion_from_matrix, rotation_z
+from robotctl.guardrails.clearance import Boxes
 from robotctl.robot import STROKE, tcp_pose
 from robotctl.scene import Furniture, Item, ObjectKind, Scene
 from robotctl.simulation.bullet import BulletSimulator
@@ -200,7 +201,7 @@ def try_lift(scene: Scene, kind: ObjectKind, generator: np.random.Generator) -> 
     if went is None:
         return None
     good = went.change[2] > LIFTED * LIFT and went.away < kind.radius + kind.height
-    seen = features(went.tried.pose, went.item, kind, (TABLE,), [])
+    seen = features(went.tried.pose, went.item, kind, Boxes.of([TABLE]), [])
     return SkillAttempt("pick", kind.name, seen, bool(good), went.duration + LIFT_TIME, 0.0)
 
 
