@@ -26,11 +26,12 @@ from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
 from robotctl.objectives.hand_path import HandPath
 from robotctl.objectives.reach import ReachGoal
-from robotctl.planning import seeds
+from robotctl.planning import seeds, sqp
 from robotctl.planning.cost import ReachCost
 from robotctl.planning.inverse_kinematics import solve, turned
 from robotctl.planning.kernels import forward_batch
 from robotctl.planning.plan import Plan, Status
+from robotctl.planning.qp import solve_qp
 from robotctl.planning.route import Route
 from robotctl.planning.row_gradients import linearise
 from robotctl.planning.rows import ALLOWED, BOX, STOP, TILT, evaluate
@@ -561,6 +562,23 @@ def test_a_blade_is_carried_slowly() -> None:
     run = close_loop(optimizer(), goal_at(REACHING), 2.5, robot=holding("sharp"))
     assert run.margin["blade"] >= 0.0
     assert tip_error(run.q[-1], goal_at(REACHING)) < tip_error(START, goal_at(REACHING)) - 0.2
+
+
+def test_every_program_starts_from_accelerations_that_it_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From nearly full speed, cold, where braking is tried first: a program that forbids it may have no solution."""
+    allowed: list[bool] = []
+
+    def watched(*arguments):
+        low, high = arguments[9]  # on the change of the controls
+        allowed.append(bool(np.all(low <= 1e-9) and np.all(high >= -1e-9)))
+        return solve_qp(*arguments)
+
+    monkeypatch.setattr(sqp, "solve_qp", watched)
+    for sign in (-1.0, 1.0):
+        fast = state_at(START, sign * 0.8 * DQ_MAX, people=(person(-0.5, 0.3),))
+        optimizer().plan(fast, None, goal_at(REACHING), RobotModel(), "pick")
+    assert allowed
+    assert all(allowed)
 
 
 def test_what_can_spill_stays_upright() -> None:
