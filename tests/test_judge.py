@@ -18,6 +18,7 @@ from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
 from robotctl.judge import Judge
+from robotctl.judge.grip import TIP, Grip
 from robotctl.judge.judge import machine
 from robotctl.robot import HAND, HOME, Q_MAX, T_LINK7_HAND, forward, tcp_pose
 from robotctl.scene import Item, ObjectKind, Place, Scene
@@ -421,3 +422,16 @@ def test_nothing_is_hidden_by_the_broad_phase():
     assert rule(verdict, "separation")["worst_margin"] == pytest.approx(separation, abs=2e-6)
     assert rule(verdict, "clearance")["worst_margin"] == pytest.approx(clearance, abs=2e-6)
     assert verdict["min_separation_m"] == pytest.approx(nearest, abs=1e-4)
+
+
+@pytest.mark.parametrize(("opening", "held"), [(0.0, None), (0.03, "brick"), (0.08, None)])
+def test_what_is_pushed_with_closed_fingers_is_not_held(opening, held):
+    """A brick moves along with the hand, its surface between the pads: only fingers that clasp it hold it."""
+    side = np.linspace(-0.5, 0.5, 21)
+    brick = np.stack(np.meshgrid(0.04 * side, 0.03 * side, 0.04 * side), axis=-1).reshape(-1, 3)
+    grip = Grip({"brick": brick})
+    hand = np.eye(4)[:3]
+    on = hand + np.array([[0.0, 0.0, 0.0, 0.005], [0.0] * 4, [0.0] * 4])
+    place, moved = TIP[None], TIP[None] + np.array([0.005, 0.0, 0.0])
+    still = np.array([[0.0, 0.0, 0.0, 1.0]])
+    assert grip.update(hand, on, opening, ("brick",), (place, still), (moved, still)) == held

@@ -1,6 +1,7 @@
 """What the hand holds, decided from the true motion alone.
 
-An object is gripped while a part of its surface between the finger pads fills the gap between them up to 8 mm. It is
+An object is gripped while a part of its surface between the finger pads fills the gap between them up to 8 mm; closed
+fingers grip nothing, whatever they push. It is
 held from the tick on in which it is gripped and its material there moves with the hand (at least 0.5 mm in the tick,
 off by at most half of the hand's own motion or 1 mm). It stays held while it is gripped and does not move otherwise
 than the hand (by more than 2 mm in a tick). So a grasp counts once it carries, and ends when the fingers let go.
@@ -17,6 +18,7 @@ from robotctl.judge.objects import rotation_of
 TIP = np.array([0.0, 0.0, 0.1034])  # between the pads, in the hand frame [m]
 PAD = np.array([0.011, 0.004, 0.0135])  # half width, play beside each pad, half height of the pads [m]
 FREE = 0.008  # [m] the pads may be farther apart than what is between them: points on its surface are spaced
+EMPTY = 0.002  # pads nearer to each other than this have nothing between them [m]
 CARRIED = 0.0005  # [m] per tick
 PLAY = 0.001  # [m] per tick
 SLIP = 0.002  # [m] per tick
@@ -67,6 +69,8 @@ class Grip:
 
 def _gripped(points: np.ndarray, opening: float) -> bool:
     """Whether the points (N, 3) of a surface, in the hand frame, that lie between the finger pads fill the gap."""
+    if opening < EMPTY:
+        return False
     beyond = np.abs(points - TIP) - PAD
     beyond[:, 1] -= 0.5 * opening
     across = points[np.all(beyond <= 0, axis=1), 1]
