@@ -14,12 +14,14 @@ from robotctl.guardrails.clearance import Boxes, Clearance
 from robotctl.guardrails.guardrail import Assumptions, Header, Scope
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.guardrails.keep_out import KeepOut
+from robotctl.guardrails.load import find_guardrails, load_guardrails
 from robotctl.guardrails.separation import Separation
 from robotctl.guardrails.speed import Speed
 from robotctl.guardrails.upright import Upright
 from robotctl.judge import Judge
 from robotctl.judge.grip import TIP, Grip
 from robotctl.judge.judge import machine
+from robotctl.judge.monitor import Monitor
 from robotctl.robot import HAND, HOME, Q_MAX, T_LINK7_HAND, forward, tcp_pose
 from robotctl.scene import Item, ObjectKind, Place, Scene
 from robotctl.scene_paths import scenes_folder
@@ -435,3 +437,18 @@ def test_what_is_pushed_with_closed_fingers_is_not_held(opening, held):
     place, moved = TIP[None], TIP[None] + np.array([0.005, 0.0, 0.0])
     still = np.array([[0.0, 0.0, 0.0, 1.0]])
     assert grip.update(hand, on, opening, ("brick",), (place, still), (moved, still)) == held
+
+
+def test_what_slips_in_the_hand_is_told():
+    """A cup that moves with the hand does what its kind says; one that jumps in it does not."""
+    monitor = Monitor(load_guardrails([find_guardrails("household")], load_task("kitchen/serve-tea").scene).assumptions)
+    dt = np.full(3, 1 / 240)
+    along = np.full((3, 2, 3), 0.001)
+    monitor.slip("cup", dt, along, along, 0.06)
+    assert monitor.broken() == {}
+    jump = along.copy()
+    jump[1, 1] *= 1.5  # 0.2 m/s faster, for one step
+    monitor.slip("cup", dt, jump, along, 0.06)
+    broken = monitor.broken()["slip.cup"]
+    assert broken["worst"] == pytest.approx(0.5 * np.sqrt(3) * 0.001 * 240, abs=1e-3)
+    assert broken["duration_s"] == pytest.approx(1 / 240, abs=1e-3)

@@ -71,6 +71,7 @@ class Judge:
         self._grip = Grip({name: body.surface.points for name, body in self._objects.items()})
         self._things = Things(self._rules, self._objects)
         self._monitor = Monitor(guardrails.assumptions)
+        self._held: str | None = None  # at the end of the last tick
         self._resting = 0.0  # [s] the reference has not moved
         self._untouched = np.inf  # [s] since a person touched the robot
         self._contacts: dict[str, Contacts] = {}
@@ -136,6 +137,10 @@ class Judge:
         self._moving += float(tick.dt[moved >= REST].sum())
         if reference is not None:
             self._monitor.tracking(tick.dt, marks, reference)
+        if tick.held is not None and tick.held == self._held:
+            body = self._objects[tick.held]
+            self._monitor.slip(body.kind, tick.dt, *tick.carried(body.landmarks), body.slip)
+        self._held = tick.held
         self._steps += len(truth.time)
         self._last = truth
         self._end = tick.arrangement(self._objects)
@@ -264,6 +269,17 @@ class Tick:
         """Whether a rule's scope applies to what is held."""
         held = rule.header.scope.held
         return not held or bool(held & self.labels)
+
+    def carried(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How points (L, 3) of what is held moved in each step, and would have with the hand alone, (K, L, 3) each."""
+        turn, place = self.pose[:, -1, :, :3], self.pose[:, -1, :, 3]
+        turned, placed = self.before[:, -1, :, :3], self.before[:, -1, :, 3]
+        now = points @ turn.transpose(0, 2, 1) + place[:, None]
+        then = points @ turned.transpose(0, 2, 1) + placed[:, None]
+        hand, hand_before = self.pose[:, machine.HAND], self.before[:, machine.HAND]
+        local = (then - hand_before[:, None, :, 3]) @ hand_before[:, :, :3]
+        taken = local @ hand[:, :, :3].transpose(0, 2, 1) + hand[:, None, :, 3]
+        return now - then, taken - then
 
     def arrangement(self, objects: dict) -> Arrangement:
         """Where every object is at the end of the tick, and how fast it moved over the tick."""

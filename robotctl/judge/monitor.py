@@ -2,9 +2,10 @@
 
 Human speed: each keypoint's displacement per step against the speed assumed for its part. Tracking: for each of a
 few landmarks on the robot there must be a delay of at most `actuation_latency` with which it is within
-`tracking_error` of where the reference put it, and at most `tracking_speed_error` faster. Sensing: every reading
-against the truth at its stamp (so a wrong stamp shows as an error), and whether the robot moves while somebody in the
-room has never been read. A reading with a stamp from the future or with a number missing counts as none.
+`tracking_error` of where the reference put it, and at most `tracking_speed_error` faster. Slip: no point of what is
+held moves faster than the hand would carry it by more than its kind's `slip`. Sensing: every reading against the truth
+at its stamp (so a wrong stamp shows as an error), and whether the robot moves while somebody in the room has never been
+read. A reading with a stamp from the future or with a number missing counts as none.
 """
 
 from __future__ import annotations
@@ -119,6 +120,11 @@ class Monitor:
         best = np.argmin(np.maximum(apart / error, excess / faster), axis=1)[:, None]
         self._note("tracking_error", dt, np.take_along_axis(apart, best, 1)[:, 0].max(axis=1), error)
         self._note("tracking_speed_error", dt, np.take_along_axis(excess, best, 1)[:, 0].max(axis=1), faster)
+
+    def slip(self, kind: str, dt: np.ndarray, moved: np.ndarray, carried: np.ndarray, assumed: float) -> None:
+        """How points of a held thing moved in K steps, and would have with the hand alone, (K, L, 3) each."""
+        excess = np.linalg.norm(moved, axis=-1) - np.linalg.norm(carried, axis=-1)
+        self._note(f"slip.{kind}", dt, excess.max(axis=1) / dt, assumed)
 
     def _note(self, name: str, dt: np.ndarray, value: np.ndarray, assumed: float) -> None:
         entry = self.worst.setdefault(name, {"worst": -np.inf, "assumed": assumed, "duration_s": 0.0})

@@ -9,6 +9,8 @@ import numpy as np
 from robotctl.judge.surface import Surface, hull_points, surface, urdf_points
 from robotctl.scene import ObjectKind, Scene
 
+LANDMARKS = 32  # of an object, about
+
 
 @dataclass(frozen=True)
 class Body:
@@ -17,6 +19,14 @@ class Body:
     surface: Surface
     blade: np.ndarray  # (N,) bool
     labels: frozenset[str]
+    kind: str
+    slip: float  # how much faster than the hand that holds it a point of it may move, as the kind says [m/s]
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """Some points of the surface, spread over it, (L, 3)."""
+        points = self.surface.points
+        return points[:: max(1, len(points) // LANDMARKS)]
 
 
 def object_bodies(scene: Scene) -> dict[str, Body]:
@@ -32,7 +42,7 @@ def _body(kind: ObjectKind) -> Body:
     whole = surface(points)
     edge = kind.spheres[np.asarray(kind.blade, bool)]
     apart = np.linalg.norm(whole.points[:, None] - edge[None, :, :3], axis=2) - edge[:, 3]
-    return Body(whole, (apart <= 0).any(axis=1), kind.labels)
+    return Body(whole, (apart <= 0).any(axis=1), kind.labels, kind.name, kind.slip)
 
 
 def _cross(radius: float) -> np.ndarray:
