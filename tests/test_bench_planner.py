@@ -27,8 +27,7 @@ from robotctl.bench.planner_problems import (
 )
 from robotctl.cli.main import app
 from robotctl.errors import UsageError
-from robotctl.guardrails.clearance import Clearance
-from robotctl.guardrails.load import boxes_of
+from robotctl.guardrails.clearance import Boxes, Clearance
 from robotctl.robot import DDQ_MAX, tcp_pose
 from robotctl.scene import Box
 
@@ -43,7 +42,7 @@ def problem(kind: str, joints: int = 7, seed: int = SEED) -> PlanningProblem:
 
 def with_boxes(given: PlanningProblem, *boxes: Box) -> PlanningProblem:
     """The problem with other furniture."""
-    rules = tuple(replace(g, boxes=boxes_of(boxes)) if isinstance(g, Clearance) else g for g in given.guardrails)
+    rules = tuple(replace(g, boxes=Boxes.of(boxes)) if isinstance(g, Clearance) else g for g in given.guardrails)
     return replace(given, guardrails=rules, boxes=boxes, obstacles=np.zeros((0, 4)))
 
 

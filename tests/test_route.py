@@ -17,8 +17,7 @@ from robotctl.bench.planner_journeys import make_journey
 from robotctl.bench.planner_plant import Plant, wrong_model
 from robotctl.bench.planner_problems import PlanningProblem
 from robotctl.bench.planner_surroundings import GRAY, at_rest, box_gaps, household
-from robotctl.guardrails.clearance import Clearance
-from robotctl.guardrails.load import boxes_of
+from robotctl.guardrails.clearance import Boxes, Clearance
 from robotctl.objectives.reach import ReachGoal
 from robotctl.planning.plan import Plan
 from robotctl.planning.route import DONE, PACE, Route
@@ -40,7 +39,7 @@ def plan(problem: PlanningProblem, attempt: int = 0) -> Plan:
 
 def among(problem: PlanningProblem, *boxes: Box) -> PlanningProblem:
     """The problem in other furniture."""
-    rules = tuple(replace(g, boxes=boxes_of(boxes)) if isinstance(g, Clearance) else g for g in problem.guardrails)
+    rules = tuple(replace(g, boxes=Boxes.of(boxes)) if isinstance(g, Clearance) else g for g in problem.guardrails)
     return replace(problem, guardrails=rules, boxes=boxes)
 
 

@@ -167,7 +167,8 @@ def _carry_and_open(opening: float) -> Callable[[int], np.ndarray]:
     """Carries for CARRIED along x, so that the judge sees what is held, stands, and opens the hand."""
 
     def command(tick: int) -> np.ndarray:
-        return joint(0, 0.1, opening) if tick < CARRIED / (0.1 * TICK) else np.append(np.zeros(10), 0.08 * (tick > 16))
+        speed = 0.1 if tick < CARRIED / (0.1 * TICK) else 0.0
+        return joint(0, speed, opening if tick <= 16 else 0.08)
 
     return command
 
