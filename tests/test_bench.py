@@ -26,7 +26,7 @@ from robotctl.bench.statistics import bootstrap_median, clopper_pearson, median,
 from robotctl.bench.sweep import sweep
 from robotctl.bench.trials import chosen_seeds, chosen_tasks, filed_answers, run_trials
 from robotctl.cli.bench_command import TWO_TASKS
-from robotctl.cli.bench_options import part_of
+from robotctl.cli.bench_options import command_of, part_of
 from robotctl.cli.bench_tables import guardrails_table
 from robotctl.cli.output import console
 from robotctl.errors import InvalidFileError, UsageError
@@ -119,6 +119,11 @@ def test_leaving_a_sweep_interrupts_its_workers(tmp_path: Path) -> None:
         time.sleep(0.05)
     outcomes.close()  # type: ignore[attr-defined]
     assert (tmp_path / "state").read_text() == "braked"
+
+
+def test_a_report_tells_no_folder_of_the_machine() -> None:
+    words = "bench guardrails --tasks kitchen/* --out /home/me/b --workers=2 --resume --seeds 0:60 --out=/tmp/x --json"
+    assert command_of(words.split()) == "robotctl bench guardrails --tasks 'kitchen/*' --seeds 0:60"
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -23,6 +22,7 @@ from robotctl.cli.bench_options import (
     Tasks,
     Workers,
     answer_folder,
+    command_of,
     existing_model,
     part_of,
     told_how_to_go_on,
@@ -96,7 +96,7 @@ def guardrails(
         registry.check(planner)
         chosen, numbers = chosen_arms(arms, planner, price), chosen_seeds(seeds, episodes)
         folder = answer_folder("guardrails", out, resume)
-        command = shlex.join(["robotctl", *sys.argv[1:]])
+        command = command_of(sys.argv[1:])
         plan = trials(
             chosen_tasks(tasks), numbers, chosen, folder, existing_model(model), time_limit, keep, planner, price,
             command,

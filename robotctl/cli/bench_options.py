@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -55,6 +56,19 @@ def existing_model(model: Path | None) -> Path | None:
     if model is not None and not model.is_file():
         raise InvalidFileError(f"{model}: no such file")
     return model
+
+
+def command_of(words: Sequence[str]) -> str:
+    """The command line without what says where answers go and how fast they come: it stands in reports for others."""
+    left_out = {"--out": 1, "--workers": 1, "--resume": 0, "--json": 0}  # words that follow
+    kept, following = ["robotctl"], iter(words)
+    for word in following:
+        name, given, _ = word.partition("=")
+        if name not in left_out:
+            kept.append(word)
+        elif left_out[name] and not given:
+            next(following, None)
+    return shlex.join(kept)
 
 
 def part_of(shard: str | None) -> slice:
