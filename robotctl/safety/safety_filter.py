@@ -88,19 +88,20 @@ class _Bounds:
             extent = (np.abs(g.boxes.rotation) * g.boxes.half[:, None, :]).sum(axis=-1)
             self._low = np.concatenate([self._low, g.boxes.center - extent - reach])
             self._high = np.concatenate([self._high, g.boxes.center + extent + reach])
-        self._last: tuple[bytes, dict[int, Clearance | KeepOut]] = b"none", {}
+        self._last: tuple[bytes | None, dict[int, Clearance | KeepOut]] = None, {}  # which are far; what it made
 
     def nearby(self, low: np.ndarray, high: np.ndarray) -> dict[int, Clearance | KeepOut]:
         """By its id, each guardrail with only those boxes that can be within NEAR of what lies between low and high."""
         far = np.maximum(self._low - high, low - self._high).max(axis=1) > 0.0  # NaN stays near
-        if far.tobytes() == self._last[0]:
+        which = far.tobytes()
+        if which == self._last[0]:
             return self._last[1]
         out = {}
         for i, guardrail in enumerate(self._guardrails):
             near, boxes = np.flatnonzero(~far[self._ends[i] : self._ends[i + 1]]), guardrail.boxes
             boxes = Boxes(boxes.center.take(near, 0), boxes.rotation.take(near, 0), boxes.half.take(near, 0))
             out[id(guardrail)] = replace(guardrail, boxes=boxes)
-        self._last = far.tobytes(), out
+        self._last = which, out
         return out
 
 
