@@ -1,10 +1,10 @@
 """What the hand holds, decided from the true motion alone.
 
 An object is gripped while a part of its surface between the finger pads fills the gap between them up to 8 mm; closed
-fingers grip nothing, whatever they push. It is
-held from the tick on in which it is gripped and its material there moves with the hand (at least 0.5 mm in the tick,
-off by at most half of the hand's own motion or 1 mm). It stays held while it is gripped and does not move otherwise
-than the hand (by more than 2 mm in a tick). So a grasp counts once it carries, and ends when the fingers let go.
+fingers grip nothing, whatever they push. It is held from the tick on in which it is gripped and its material there
+moves with the hand (at least 0.5 mm in the tick, off by at most half of the hand's own motion or 1 mm). It stays held
+while it is gripped and does not move otherwise than the hand (by more than 2 mm in a tick). So a grasp counts once it
+carries, and ends when the fingers let go.
 """
 
 from __future__ import annotations
