@@ -83,11 +83,12 @@ def one_line(message: str) -> str:
 
 
 def show_path(path: Path) -> str:
-    """The path relative to the working directory when it lies below it."""
+    """The path relative to the working directory when it lies below it; characters that cannot be printed as `?`."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        name = str(path.resolve().relative_to(Path.cwd()))
     except (ValueError, OSError):
-        return str(path)
+        name = str(path)
+    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def is_file(path: Path) -> bool:
@@ -107,7 +108,7 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
         with path.open("rb") as stream:
             raw = stream.read(limit + 1)
     except (OSError, ValueError) as error:
-        raise InvalidFileError(f"{one_line(name)}: cannot be read: {one_line(str(error))}") from None
+        raise InvalidFileError(f"{name}: cannot be read: {one_line(str(error))}") from None
     if len(raw) > limit:
         raise InvalidFileError(f"{name}: larger than {limit // 1000} kB")
     try:

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from robotctl.assets import check_mesh, check_urdf
 from robotctl.cli.files_commands import guardrails_app, scenes_app, tasks_app
 from robotctl.errors import InvalidFileError, RobotctlError, UsageError
-from robotctl.files import parse_yaml
+from robotctl.files import load_yaml, parse_yaml
 from robotctl.guardrails.blade_speed import BladeSpeed
 from robotctl.guardrails.guardrail import in_force
 from robotctl.guardrails.load import canonical, find_guardrails, load_guardrails
@@ -415,7 +415,7 @@ def test_a_yaml_bomb_is_refused_at_its_first_anchor(house: Path) -> None:
 def test_files_that_are_none(house: Path) -> None:
     path = house / "scenes/room/other.yaml"
     cases: list[tuple[Callable[[], object], str]] = [
-        (path.mkdir, "no such file"),
+        (path.mkdir, "other.yaml: no such file"),
         (lambda: (path.rmdir(), path.write_bytes(b"\xff\xfe\x00")), "other.yaml:1:1: not UTF-8 text"),
         (lambda: path.write_text("- 1\n"), "expected a map"),
         (lambda: path.write_bytes(b"x" * 2_000_000), "larger than 1000 kB"),
@@ -424,6 +424,11 @@ def test_files_that_are_none(house: Path) -> None:
         prepare()
         with pytest.raises(InvalidFileError, match=re.escape(message)):
             load_task(path)
+
+
+def test_a_name_is_shown_without_control_characters(tmp_path: Path) -> None:
+    with pytest.raises(InvalidFileError, match=re.escape("t??sks.yaml: no such file")):
+        load_yaml(tmp_path / "t\x7f\x1bsks.yaml")
 
 
 def test_a_link_out_of_the_tree_is_refused(house: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,13 +22,14 @@ from robotctl.guardrails.upright import Upright
 from robotctl.judge import Judge
 from robotctl.judge.grip import TIP, Grip
 from robotctl.judge.judge import machine
+from robotctl.judge.machine import PADS
 from robotctl.judge.monitor import Monitor
 from robotctl.robot import HAND, HOME, Q_MAX, T_LINK7_HAND, forward, tcp_pose
 from robotctl.scene import Item, ObjectKind, Place, Scene
 from robotctl.scene_paths import scenes_folder
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.simulation.bullet import p as engine
-from robotctl.state import Truth
+from robotctl.state import Contact, Truth
 from robotctl.task import Predicate, Task, load_task
 
 DT = 1.0 / 240.0
@@ -452,3 +454,20 @@ def test_what_slips_in_the_hand_is_told():
     broken = monitor.broken()["slip.cup"]
     assert broken["worst"] == pytest.approx(0.5 * np.sqrt(3) * 0.001 * 240, abs=1e-3)
     assert broken["duration_s"] == pytest.approx(1 / 240, abs=1e-3)
+
+
+@pytest.mark.parametrize(("pads", "told"), [(PADS, True), (PADS[:1], False), ((), False)])
+def test_what_falls_out_of_opening_fingers_is_let_go(pads, told):
+    """The judge watches slip while both pads press; what they let go falls, and nobody claims anything of it."""
+    judge, held = a_judge(), carried("cup")
+
+    def jumping(t: float):
+        position, quaternion = held(t)
+        return position + [0.001 if t > 0.32 else 0.0, 0.0, 0.0], quaternion  # 0.24 m/s for a step
+
+    for n in range(10):
+        truth = tick(n, drive(0.3), cup=jumping, opening=0.004)
+        contacts = [Contact(float(t), pad, "cup_1", -1e-4, 20.0) for t in truth.time for pad in pads]
+        judge.observe(replace(truth, contacts=tuple(contacts)))
+    broken = judge.verdict().to_dict()["assumptions"]["broken"]
+    assert ("slip.cup" in broken) == told

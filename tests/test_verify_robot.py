@@ -13,14 +13,14 @@ from robotctl.cli.main import app
 from robotctl.guardrails.load import find_guardrails, load_guardrails
 from robotctl.judge.machine import poses
 from robotctl.judge.monitor import Monitor, landmarks
-from robotctl.robot import BRAKE, DQ_MAX, HOME, ROBOT_SPHERES
+from robotctl.robot import BRAKE, DQ_MAX, HOME, ROBOT_SPHERES, STROKE
 from robotctl.scene_files import load_scene
 from robotctl.verify import robot as verify
 from robotctl.verify.braking import brake, braking_checks
 from robotctl.verify.check import at_least, at_most
 from robotctl.verify.contact import presses
 from robotctl.verify.coverage import object_checks, robot_checks
-from robotctl.verify.gripping import empty_room, plan_lift, rig_for, take
+from robotctl.verify.gripping import back_off, empty_room, plan_lift, rig_for, take
 from robotctl.verify.holding import holding
 from robotctl.verify.motions import Apart, free_rules, limits_only
 from robotctl.verify.rig import Recording, Rig
@@ -150,6 +150,19 @@ def test_a_thing_is_really_held_and_seen_to_slip():
     jumped = recording.part(-180)
     jumped.position[90:] += [0.0, 0.0, 0.001]
     assert np.nanmax(holding(jumped, kind, ASSUMED).jump) > 0.2  # 1 mm in a step of 1/240 s
+
+
+def test_what_is_let_go_falls():
+    """Nothing sticks to the pads: friction that remembers where a contact began must not glue."""
+    lift = plan_lift(SCENE, SCENE.kinds["cup"], np.random.default_rng(1001))
+    assert lift is not None
+    with rig_for(lift, ASSUMED) as rig:
+        assert take(rig, lift, 0)
+        back_off(rig)
+        held = rig.truth().object_position[-1, 0, 2]
+        for _ in range(6):
+            rig.step(np.append(np.zeros(10), STROKE))
+        assert held - rig.truth().object_position[-1, 0, 2] > 0.5 * 9.81 * 0.25**2
 
 
 def test_without_friction_nothing_is_held():

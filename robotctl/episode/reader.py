@@ -145,7 +145,7 @@ def logged(path: str | Path, topic: str) -> Iterator[tuple[float, bytes]]:
 
 
 def _open(path: Path) -> BinaryIO:
-    name = one_line(show_path(path))
+    name = show_path(path)
     try:
         if path.is_dir():
             raise InvalidFileError(f"{name}: a folder, not an episode")

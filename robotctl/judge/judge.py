@@ -47,6 +47,7 @@ from robotctl.task import Task
 REST = 0.02  # [m/s]
 SETTLED = 0.25  # [s] after its reference stopped, what moves the robot is not its drives; and after a push it stands
 NEAR_PEOPLE = Separation | BladeSpeed | Hot  # rules on speed by distance
+PRESSING = 1.0  # a pad that presses with less holds nothing [N]
 STEP = 1.0 / 240.0  # [s] length of the first step, which has none before it
 
 
@@ -139,7 +140,9 @@ class Judge:
             self._monitor.tracking(tick.dt, marks, reference)
         if tick.held is not None and tick.held == self._held:
             body = self._objects[tick.held]
-            self._monitor.slip(body.kind, tick.dt, *tick.carried(body.landmarks), body.slip)
+            firmly = tick.pinched()
+            moved, carried = tick.carried(body.landmarks)
+            self._monitor.slip(body.kind, tick.dt[firmly], moved[firmly], carried[firmly], body.slip)
         self._held = tick.held
         self._steps += len(truth.time)
         self._last = truth
@@ -280,6 +283,15 @@ class Tick:
         local = (then - hand_before[:, None, :, 3]) @ hand_before[:, :, :3]
         taken = local @ hand[:, :, :3].transpose(0, 2, 1) + hand[:, None, :, 3]
         return now - then, taken - then
+
+    def pinched(self) -> np.ndarray:
+        """At which steps (K,) both pads press on what is held; what falls out of opening fingers is let go."""
+        truth = self.truth
+        pressed = np.zeros((len(truth.time), len(machine.PADS)), bool)
+        for contact in truth.contacts:
+            if contact.other == self.held and contact.link in machine.PADS and contact.force >= PRESSING:
+                pressed[np.argmin(np.abs(truth.time - contact.time)), machine.PADS.index(contact.link)] = True
+        return pressed.all(axis=1)
 
     def arrangement(self, objects: dict) -> Arrangement:
         """Where every object is at the end of the tick, and how fast it moved over the tick."""

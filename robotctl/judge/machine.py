@@ -25,6 +25,7 @@ from robotctl.judge.surface import (
 BODIES = ("base", "link1", "link2", "link3", "link4", "link5", "link6", "link7", "hand", "left_finger", "right_finger")
 HAND = BODIES.index("hand")
 FINGERS = (BODIES.index("left_finger"), BODIES.index("right_finger"))
+PADS = ("panda_leftpad", "panda_rightpad")  # names of the links that press on what is held
 FOOT = 0.40  # [m] height of the arm's foot
 FLANGE = 0.107  # [m] from link 7 to the hand
 FINGER = 0.0584  # [m] from the hand to the finger joint

@@ -2,8 +2,8 @@
 
 Human speed: each keypoint's displacement per step against the speed assumed for its part. Tracking: for each of a
 few landmarks on the robot there must be a delay of at most `actuation_latency` with which it is within
-`tracking_error` of where the reference put it, and at most `tracking_speed_error` faster. Slip: no point of what is
-held moves faster than the hand would carry it by more than its kind's `slip`. Sensing: every reading against the truth
+`tracking_error` of where the reference put it, and at most `tracking_speed_error` faster. Slip: while
+both pads press on what is held, no point of it is faster than the hand would carry it by more than its kind's `slip`. Sensing: every reading against the truth
 at its stamp (so a wrong stamp shows as an error), and whether the robot moves while somebody in the room has never been
 read. A reading with a stamp from the future or with a number missing counts as none.
 """
@@ -123,6 +123,8 @@ class Monitor:
 
     def slip(self, kind: str, dt: np.ndarray, moved: np.ndarray, carried: np.ndarray, assumed: float) -> None:
         """How points of a held thing moved in K steps, and would have with the hand alone, (K, L, 3) each."""
+        if len(dt) == 0:
+            return
         excess = np.linalg.norm(moved, axis=-1) - np.linalg.norm(carried, axis=-1)
         self._note(f"slip.{kind}", dt, excess.max(axis=1) / dt, assumed)
 

@@ -191,7 +191,7 @@ class _Reader:
     """Goes through the file once, and knows the line of an error."""
 
     def __init__(self, path: Path) -> None:
-        self._name = one_line(show_path(path))
+        self._name = show_path(path)
         self._lines = read_text(path, MAX_BYTES).split("\n")
         self._next = 0  # line to be read next, from 0
 

@@ -38,7 +38,7 @@ def read_motion(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Keypoints that the file does not have are derived from those it has (a hand from the forearm, a toe from the
     direction the hips face); shoulders, elbows, wrists, hips, knees and ankles must be there.
     """
-    file = one_line(show_path(path))
+    file = show_path(path)
     if path.suffix.lower() == ".bvh":
         time, names, xyz, _ = read_bvh(path)
     else:

@@ -106,7 +106,7 @@ def verify_people(file: str, guardrails: Sequence[str], scene: str, seed: int) -
     ]
     return Audit(
         file=file,
-        guardrails=tuple(one_line(show_path(path)) for path in paths),
+        guardrails=tuple(show_path(path) for path in paths),
         unit=read_bvh(Path(file)).unit if Path(file).suffix.lower() == ".bvh" else None,
         duration=sum(len(motion.time) for motion in motions) / RATE,
         people=tuple((motion.person, part_speeds([motion], assumptions)) for motion in motions),
