@@ -364,7 +364,7 @@ class TrajectoryOptimizer:
         brake_u = seeds.brake(state.robot.dq_ref, acceleration, self._horizon, self._dt)
         brake_q, brake_dq = integrate(state.robot.q_ref, state.robot.dq_ref, brake_u, self._dt)
         return Limits(
-            speed=DQ_MAX * LIMIT_SHARE * share * float(np.clip(goal.speed_scale, 0.05, 1.0)),
+            speed=DQ_MAX * LIMIT_SHARE * share * float(np.clip(goal.speed_scale, 0.02, 1.0)),
             acceleration=acceleration,
             low=Q_MIN + margin,
             high=Q_MAX - margin,

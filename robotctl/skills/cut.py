@@ -19,8 +19,8 @@ LEFT = 0.003  # the edge stays this far above the board [m]
 ASIDE = 0.018  # the smaller part is pushed away this far [m]
 SETTLE = 0.5  # how long the eyes look before the blade goes down [s]
 LOOK = 0.7  # and after it came up [s]
-SPEED_SHARE = 0.10  # of the joints' speed limits, on the way down
-SPEED = 0.10  # about that, at the edge [m/s]
+SPEED_SHARE = 0.025  # of the joints' speed limits, on the way down
+SPEED = 0.04  # about that, at the edge [m/s]
 LEVERS = 4  # places along the edge that are tried, nearest the heel first
 DOWN = np.array([0.0, 0.0, -1.0])
 
