@@ -463,7 +463,8 @@ def test_what_falls_out_of_opening_fingers_is_let_go(pads, told):
 
     def jumping(t: float):
         position, quaternion = held(t)
-        return position + [0.001 if t > 0.32 else 0.0, 0.0, 0.0], quaternion  # 0.24 m/s for a step
+        jump = 0.001 if t > 0.32 else 0.0  # 0.24 m/s for a step
+        return position + np.array([jump, 0.0, 0.0]), quaternion
 
     for n in range(10):
         truth = tick(n, drive(0.3), cup=jumping, opening=0.004)

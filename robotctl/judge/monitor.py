@@ -2,10 +2,10 @@
 
 Human speed: each keypoint's displacement per step against the speed assumed for its part. Tracking: for each of a
 few landmarks on the robot there must be a delay of at most `actuation_latency` with which it is within
-`tracking_error` of where the reference put it, and at most `tracking_speed_error` faster. Slip: while
-both pads press on what is held, no point of it is faster than the hand would carry it by more than its kind's `slip`. Sensing: every reading against the truth
-at its stamp (so a wrong stamp shows as an error), and whether the robot moves while somebody in the room has never been
-read. A reading with a stamp from the future or with a number missing counts as none.
+`tracking_error` of where the reference put it, and at most `tracking_speed_error` faster. Slip: while both pads press
+on what is held, no point of it moves faster than the hand would carry it by more than its kind's `slip`. Sensing: every
+reading against the truth at its stamp (so a wrong stamp shows as an error), and whether the robot moves while somebody
+in the room has never been read. A reading with a stamp from the future or with a number missing counts as none.
 """
 
 from __future__ import annotations
