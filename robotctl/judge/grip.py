@@ -1,6 +1,6 @@
 """What the hand holds, decided from the true motion alone.
 
-An object is gripped while a part of its surface between the finger pads fills the gap between them up to 8 mm; closed
+An object is gripped while a part of its surface between the finger pads fills the gap between them up to 2.5 mm; closed
 fingers grip nothing, whatever they push. It is held from the tick on in which it is gripped and its material there
 moves with the hand (at least 0.5 mm in the tick, off by at most half of the hand's own motion or 1 mm). It stays held
 while it is gripped and does not move otherwise than the hand (by more than 2 mm in a tick). So a grasp counts once it
@@ -17,7 +17,7 @@ from robotctl.judge.objects import rotation_of
 
 TIP = np.array([0.0, 0.0, 0.1034])  # between the pads, in the hand frame [m]
 PAD = np.array([0.011, 0.004, 0.0135])  # half width, play beside each pad, half height of the pads [m]
-FREE = 0.008  # [m] the pads may be farther apart than what is between them: points on its surface are spaced
+FREE = 0.0025  # [m] the pads may be farther apart than what is between them: while both touch, 1 mm at most was seen
 EMPTY = 0.002  # pads nearer to each other than this have nothing between them [m]
 CARRIED = 0.0005  # [m] per tick
 PLAY = 0.001  # [m] per tick

@@ -24,7 +24,7 @@ from robotctl.task import Task, load_task
 
 TASK = "kitchen/put-away-knife"  # for its scene; nothing is asked of the robot
 HOUSEHOLD = "household"
-GAP = 0.004  # [m] the fingers of the true hand stand this far from what is between them
+GAP = 0.001  # [m] the fingers of the true hand stand this far from what is between them
 
 
 @dataclass(frozen=True, eq=False)
