@@ -291,7 +291,7 @@ class Tick:
         for contact in truth.contacts:
             if contact.other == self.held and contact.link in machine.PADS and contact.force >= PRESSING:
                 pressed[np.argmin(np.abs(truth.time - contact.time)), machine.PADS.index(contact.link)] = True
-        return pressed.all(axis=1)
+        return np.asarray(pressed.all(axis=1))
 
     def arrangement(self, objects: dict) -> Arrangement:
         """Where every object is at the end of the tick, and how fast it moved over the tick."""
