@@ -64,13 +64,10 @@ RIGID = '    <contact><lateral_friction value="1.0"/><spinning_friction value="0
 # Rubber: held by the friction cone alone, a 0.2 kg cup slips from 2 N of grip (0.5 * 2 * 2 N < 0.2 kg * g) and is held
 # by 4 N. It gives by 35 N / 30 kN/m = 1.2 mm. Between rigid pads the engine's contact points change places under full
 # load, and what is held jumps by a millimetre in one step; its solver leaves a creep of 1 mm/s as well, against
-# 0.1 mm/s between soft ones. The damping is strong (600 N s/m: the rubber settles in 20 ms), so that a pad that passes
-# from one facet of a wall to the next does not let the thing jump: with 30 N s/m cups jumped by up to 0.17 m/s, plates
-# by 0.5. No friction anchors (PyBullet's friction that remembers where a contact began): they make most jumps smaller still,
-# but once in hours one of them springs: a bowl was thrown through the hand at 1 m/s, the fingers pushed open by 6 mm.
+# 0.1 mm/s between soft ones. PyBullet's friction anchors would take that out too, but they glue what is let go.
 RUBBER = (
     '    <contact><lateral_friction value="1.0"/><spinning_friction value="0.006"/>'
-    '<stiffness value="30000"/><damping value="600"/></contact>'
+    '<stiffness value="30000"/><damping value="30"/></contact>'
 )
 
 
