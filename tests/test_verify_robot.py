@@ -153,7 +153,7 @@ def test_a_thing_is_really_held_and_seen_to_slip():
 
 
 def test_what_is_let_go_falls():
-    """Nothing sticks to the pads: friction that remembers where a contact began must not glue."""
+    """Nothing sticks to the pads."""
     lift = plan_lift(SCENE, SCENE.kinds["cup"], np.random.default_rng(1001))
     assert lift is not None
     with rig_for(lift, ASSUMED) as rig:

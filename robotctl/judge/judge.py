@@ -47,7 +47,7 @@ from robotctl.task import Task
 REST = 0.02  # [m/s]
 SETTLED = 0.25  # [s] after its reference stopped, what moves the robot is not its drives; and after a push it stands
 NEAR_PEOPLE = Separation | BladeSpeed | Hot  # rules on speed by distance
-PRESSING = 10.0  # pads hold with 30 N or more; as the fingers open, they press with less than this [N]
+PRESSING = 1.0  # a pad that presses with less holds nothing [N]
 STEP = 1.0 / 240.0  # [s] length of the first step, which has none before it
 
 
