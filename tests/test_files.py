@@ -681,7 +681,9 @@ def test_commands_list_show_and_check() -> None:
     assert "on counter" in RUNNER.invoke(tasks_app, ["show", "kitchen/clear-table"]).stdout
     assert RUNNER.invoke(tasks_app, ["check", "kitchen/put-away-knife"]).stdout.startswith("ok: task")
     assert "household" in RUNNER.invoke(guardrails_app, ["list"]).stdout
-    assert "ISO/TS 15066" in RUNNER.invoke(guardrails_app, ["show", "household"]).stdout
+    shown = RUNNER.invoke(guardrails_app, ["show", "household"]).stdout
+    for text in ("ISO/TS 15066", "radius 0.3 m, slope 1 1/s, v_max 0.25 m/s;", "limit 65 N", "latency      0.06 s"):
+        assert text in shown
     assert RUNNER.invoke(guardrails_app, ["check", "household"]).stdout.startswith("ok: 12 guardrails")
 
 

@@ -35,6 +35,15 @@ scenes_app = typer.Typer(help="Rooms: what is in them and where.", no_args_is_he
 tasks_app = typer.Typer(help="What is asked of the robot, and which people are around.", no_args_is_help=True)
 guardrails_app = typer.Typer(help="What must never happen.", no_args_is_help=True)
 
+UNITS = {  # of what guardrails and assumptions say of themselves; what is not here is a plain number
+    **dict.fromkeys(("radius", "edge", "distance", "tolerance"), "m"),
+    **dict.fromkeys(("human_error", "object_error", "tracking_error"), "m"),
+    **dict.fromkeys(("v_max", "human_speed", "tracking_speed_error"), "m/s"),
+    **dict.fromkeys(("limit", "brake_at"), "N"),
+    **dict.fromkeys(("sensing_latency", "actuation_latency"), "s"),
+    "slope": "1/s",
+}
+
 
 # ---- scenes ----------------------------------------------------------------------------------------------------
 
@@ -365,13 +374,17 @@ def _guardrails_lines(rules: GuardrailSet) -> list[str]:
         when += [f"during {' or '.join(sorted(scope.skill))}"] if scope.skill else []
         lines.append(f"  tier {rule.header.tier}  {rule.header.id:<22} {' '.join(when) or 'always'}")
         numbers = {k: v for k, v in vars(rule).items() if isinstance(v, float)}
-        values = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
+        values = ", ".join(_with_unit(key, value) for key, value in numbers.items())
         lines.append(f"          {values + '; ' if values else ''}source: {rule.header.source}")
-    lines.append("assumptions (SI units)")
+    lines.append("assumptions")
     for key, value in vars(rules.assumptions).items():
         text = ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, dict) else f"{value:g}"
-        lines.append(f"  {key:<22} {text}")
+        lines.append(f"  {key:<22} {text} {UNITS[key]}")
     return lines
+
+
+def _with_unit(key: str, value: float) -> str:
+    return f"{key} {value:.4g} {UNITS.get(key, '')}".rstrip()
 
 
 def _subject_and_output(words: list[str], default: str) -> tuple[str, Path]:
