@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pybullet
 import pytest
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ from robotctl.judge.machine import poses
 from robotctl.judge.monitor import Monitor, landmarks
 from robotctl.robot import BRAKE, DQ_MAX, HOME, ROBOT_SPHERES, STROKE
 from robotctl.scene_files import load_scene
+from robotctl.simulation.bullet_world import World
 from robotctl.verify import robot as verify
 from robotctl.verify.braking import brake, braking_checks
 from robotctl.verify.check import at_least, at_most
@@ -163,6 +165,28 @@ def test_what_is_let_go_falls():
         for _ in range(6):
             rig.step(np.append(np.zeros(10), STROKE))
         assert held - rig.truth().object_position[-1, 0, 2] > 0.5 * 9.81 * 0.25**2
+
+
+def test_soft_pads_keep_what_is_carried_from_rocking(monkeypatch):
+    """Pads that withstand no tilting, as points would not, let a plate rock from one contact to the next."""
+
+    def fastest_over_the_hand() -> float:
+        kind = SCENE.kinds["plate"]
+        (recording,), held = verify.carry_motions(SCENE, RULES, kind, 1, np.random.default_rng([1001, 7]))
+        assert held
+        return float(np.nanmax(holding(recording, kind, ASSUMED).jump))
+
+    assert fastest_over_the_hand() < 0.01
+    build = World._build_robot
+
+    def with_points_for_pads(world: World) -> None:
+        build(world)
+        for link, name in world.links.items():
+            if name.endswith("pad"):
+                pybullet.changeDynamics(world.robot, link, rollingFriction=0.0, physicsClientId=world.client)
+
+    monkeypatch.setattr(World, "_build_robot", with_points_for_pads)
+    assert fastest_over_the_hand() > 0.04
 
 
 def test_without_friction_nothing_is_held():
