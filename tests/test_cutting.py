@@ -346,6 +346,9 @@ class Anywhere:
     def find(self, paths, q, robot, obstacles):
         return [Posture(i, tuple(HOME for _ in path.positions), 0.0) for i, path in enumerate(paths)]
 
+    def give_up(self, q):
+        pass
+
 
 def context_of(scene: Scene = SCENE) -> SkillContext:
     return SkillContext(scene, scene.boxes(), Anywhere(), Sure(), QUASI_STATIC, np.random.default_rng(1000))

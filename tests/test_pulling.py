@@ -56,6 +56,9 @@ class Anywhere:
     def find(self, paths, q, robot, obstacles):
         return [Posture(i, (HOME,) * len(path.positions), 0.0) for i, path in enumerate(paths)]
 
+    def give_up(self, q):
+        pass
+
 
 def standing(name: str, kind: str, x: float, y: float, yaw: float = 0.0) -> ObjectState:
     turn = quaternion_from_matrix(rotation_z(yaw))

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from robotctl.guardrails.clearance import Boxes
+from robotctl.objectives.hand_path import HandPath
 from robotctl.objectives.reach import ReachGoal
-from robotctl.robot import HOME, tcp_pose
+from robotctl.planning.postures import ALIKE, LAST_RESORT, PostureSearch
+from robotctl.robot import HOME, RobotModel, tcp_pose
 from robotctl.scene_files import load_scene
 from robotctl.skills.executive import STALL, Executive
 from robotctl.skills.grasping import DEPTHS, TURNS, features, grasp_poses
@@ -113,3 +115,24 @@ def test_a_plate_goes_down_with_its_held_edge_outwards():
             Spot("counter", np.array([0.0, 1.6, 0.9]), inward=np.array([0.0, 1.0])), hold, lambda _: True
         )
         assert np.allclose(path.rotation[:, 2], [0.0, 1.0, 0.0], atol=1e-9)
+
+
+def test_a_posture_that_was_not_reached_is_the_last_resort():
+    """Without it the same grasp with the same arm was tried three times over, until the time was up."""
+    position, rotation = tcp_pose(HOME)
+    other_way = rotation @ np.diag([-1.0, -1.0, 1.0])  # the same grasp, the hand turned round
+    paths = [HandPath((position,), rotation), HandPath((position,), other_way)]
+    search = PostureSearch((), np.random.default_rng(1000))
+
+    def find():
+        return search.find(paths, HOME, RobotModel(), np.zeros((0, 4)))
+
+    first = find()[0]
+    assert first.cost < LAST_RESORT
+    search.give_up(first.q[0])
+    again = find()
+    assert np.abs(again[0].q[0][3:] - first.q[0][3:]).max() > ALIKE
+    search.give_up(again[0].q[0])
+    for one in find():
+        search.give_up(one.q[0])
+    assert find(), "nothing is ruled out for good"

@@ -111,14 +111,14 @@ def _shape_points(geometry: ET.Element | None, path: Path, spacing: float) -> np
         if shape.tag == "cylinder":
             return cylinder_points(float(shape.get("radius", 0)), float(shape.get("length", 0)), spacing)
         if shape.tag == "sphere":
-            return hull_points(_sphere_vertices(float(shape.get("radius", 0))), spacing)
+            return hull_points(sphere_vertices(float(shape.get("radius", 0))), spacing)
         if shape.tag == "mesh":
             scale = _numbers(shape, "scale") if shape.get("scale") else np.ones(3)
             return hull_points(obj_vertices(path.parent / str(shape.get("filename"))) * scale, spacing)
     return np.zeros((0, 3))
 
 
-def _sphere_vertices(radius: float, n: int = 200) -> np.ndarray:
+def sphere_vertices(radius: float, n: int = 200) -> np.ndarray:
     """Points spread evenly over a sphere (golden spiral)."""
     i = np.arange(n) + 0.5
     z, turn = 1 - 2 * i / n, np.pi * (1 + 5**0.5) * i

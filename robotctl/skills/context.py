@@ -27,6 +27,10 @@ class Postures(Protocol):
         """
         ...
 
+    def give_up(self, q: np.ndarray) -> None:
+        """Joints q (10,), the first of a posture, were not reached: what is like it is to be found last."""
+        ...
+
 
 class Outcomes(Protocol):
     """Predicts how likely a skill is to succeed."""

@@ -65,6 +65,7 @@ def cut(seam: Seam, state: State, context: SkillContext) -> Story:
         "carry", ReachGoal(path.positions[0], path.rotation, high), 0.0, 0.015, 0.1, passing=True, patience=25.0
     )
     if not reached.ok:
+        context.postures.give_up(high)
         return Outcome(False, f"the carry was given up {reached.short()}", features=seen)
     reached = yield Phase(
         "aim", ReachGoal(path.positions[1], path.rotation, above, DOWN), 0.0, 0.005, 0.05, hold=SETTLE, ignore=pieces

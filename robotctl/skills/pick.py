@@ -60,6 +60,7 @@ def pick(name: str, state: State, context: SkillContext) -> Story:
         "approach", ReachGoal(pose.before, pose.rotation, before), opening, ALIGNED, 0.06, passing=True, patience=20.0
     )
     if not reached.ok:
+        context.postures.give_up(before)
         return Outcome(False, f"the approach was given up {reached.short()}", features=seen)
     # Look again: the object may have been read better, or moved, while the robot came near.
     moved = reached.state.object(name).position - state.object(name).position

@@ -87,6 +87,7 @@ def place(spot: Spot, state: State, context: SkillContext) -> Story:
         ignore=ignore,
     )  # fmt: skip
     if not reached.ok:
+        context.postures.give_up(above)
         return Outcome(False, f"the carry was given up {reached.short()}", features=seen)
     if reached.state.robot.held is None:
         return Outcome(False, LOST, features=seen)

@@ -65,6 +65,7 @@ def pull(name: str, spot: Spot, state: State, context: SkillContext) -> Story:
         "approach", ReachGoal(pose.before, pose.rotation, before), opening, ALIGNED, 0.06, passing=True, patience=20.0
     )
     if not reached.ok:
+        context.postures.give_up(before)
         return Outcome(False, f"the approach was given up {reached.short()}", features=seen)
     moved = reached.state.object(name).position - item.position
     if np.linalg.norm(moved) > 0.05:

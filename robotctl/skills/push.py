@@ -55,6 +55,7 @@ def push(name: str, spot: Spot, state: State, context: SkillContext) -> Story:
         "approach", ReachGoal(path.positions[0], path.rotation, above), 0.0, 0.006, 0.06, passing=True, patience=20.0
     )
     if not reached.ok:
+        context.postures.give_up(above)
         return Outcome(False, f"the approach was given up {reached.short()}", features=seen)
     shift = reached.state.object(name).position - state.object(name).position
     if np.linalg.norm(shift) > 0.03:

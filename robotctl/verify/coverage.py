@@ -16,7 +16,7 @@ import numpy as np
 
 from robotctl.errors import MissingPartError
 from robotctl.geometry import rotation_rpy, transform
-from robotctl.judge.surface import box_vertices, cylinder_points, hull_points, obj_vertices
+from robotctl.judge.surface import box_vertices, cylinder_points, hull_points, obj_vertices, sphere_vertices
 from robotctl.robot import HAND, MOUNT_HEIGHT, ROBOT_SPHERES, STROKE, Spheres
 from robotctl.scene import ObjectKind, Scene
 from robotctl.scene_paths import scenes_folder
@@ -131,6 +131,8 @@ def _points(body: ET.Element, model: Path, hull: bool) -> np.ndarray:
         return hull_points(box_vertices(np.array(str(body.get("size")).split(), float)), SPACING)
     if body.tag == "cylinder":
         return cylinder_points(float(body.get("radius", 0)), float(body.get("length", 0)), SPACING)
+    if body.tag == "sphere":
+        return hull_points(sphere_vertices(float(body.get("radius", 0))), SPACING)
     if body.tag == "mesh":
         scale = np.array((body.get("scale") or "1 1 1").split(), float)
         vertices = obj_vertices(_mesh(str(body.get("filename")), model)) * scale

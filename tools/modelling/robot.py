@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from modelling.solids import Solid, box, join, lathe, rotation
-from modelling.writing import ASSETS, Link, box_shape, inertial, joint, mesh_visual, origin, write_urdf
+from modelling.writing import ASSETS, Link, box_shape, inertial, joint, mesh_visual, origin, sphere_shape, write_urdf
 
 # Mass, centre, inertia about the centre (xx, yy, zz, xy, xz, yz) of the arm's links: Gaz, Cognetti, Oliva, Robuffo
 # Giordano, De Luca 2019, "Dynamic identification of the Franka Emika Panda robot with retrieval of feasible
@@ -59,17 +59,21 @@ FINGER_BOXES = (
     ((0.0, 0.0145, 0.0095), (0.0208, 0.0238, 0.019)),
 )
 # A pad stands 2 mm out of the finger and ends 1.3 mm above its tip: what the finger comes down on meets something hard.
-PAD_BOX = ((0.0, 0.003, 0.0445), (0.0165, 0.006, 0.016))
+# It is 16.5 x 16 mm, and touches with four bumps in its corners. A box against a box has up to eight contact points, of
+# which the engine keeps four, and now and then drops one that carries a third of the load: what is held twists into the
+# gap and back, a fork at 0.2 m/s. A bump always has one.
+PAD_CENTER = (0.0, 0.003, 0.0445)
+BUMPS = [(x, 0.0015, z) for x in (-0.00675, 0.00675) for z in (0.038, 0.051)]
+BUMP_RADIUS = 0.0015
 RIGID = '    <contact><lateral_friction value="1.0"/><spinning_friction value="0.006"/></contact>'
 # Rubber: held by the friction cone alone, a 0.2 kg cup slips from 2 N of grip (0.5 * 2 * 2 N < 0.2 kg * g) and is held
-# by 4 N. It gives by 35 N / 30 kN/m = 1.2 mm. Between rigid pads the engine's contact points change places under full
+# by 4 N. It gives by 35 N / 120 kN/m = 0.3 mm. Between rigid pads the engine's contact points change places under full
 # load, and what is held jumps by a millimetre in one step; its solver leaves a creep of 1 mm/s as well, against
-# 0.1 mm/s between soft ones.
-# A pad that gives lies against a curved wall with a patch, not a point, and withstands tilting: by at most the force
-# times half the pad, 8 mm. "Rolling" friction stands for it, here 15 mm times the other's friction of 0.5 to 0.6.
-# Without it what is held rocks from one contact point to the next, at up to 0.5 m/s. PyBullet's friction anchors and
-# more damping do not cure that: an anchor springs once in hours and throws what is held, and between damped pads a
-# knife swings.
+# 0.1 mm/s between soft ones. PyBullet's friction anchors would take that out too, but once in hours one of them springs
+# and throws what is held.
+# A pad that gives lies against a curved wall with a patch, not with points, and withstands tilting: by at most the
+# force times half the pad, 8 mm. "Rolling" friction stands for it: 15 mm times the other's friction of 0.5 to 0.6.
+# Without it plates and cups rock between the bumps at up to 0.3 m/s.
 RUBBER = (
     '    <contact><lateral_friction value="1.0"/><spinning_friction value="0.006"/>'
     '<rolling_friction value="0.015"/><stiffness value="30000"/><damping value="30"/></contact>'
@@ -141,8 +145,9 @@ def hand() -> tuple[list[str], list[str]]:
         visual = f'    <visual>{turn}<geometry><mesh filename="{FRANKA}/visual/finger.obj"/></geometry></visual>'
         shapes = [f"    <collision>{box_shape((x, sign * y, z), size)}</collision>" for (x, y, z), size in FINGER_BOXES]
         links.append(arm_link(name, (mass, (cx, sign * cy, cz), tensor), [RIGID, visual, *shapes]))
-        (x, y, z), size = PAD_BOX
-        pad = [RUBBER, f"    <collision>{box_shape((x, sign * y, z), size)}</collision>"]
+        x, y, z = PAD_CENTER
+        bumps = [sphere_shape((u, sign * v, w), BUMP_RADIUS) for u, v, w in BUMPS]
+        pad = [RUBBER, *(f"    <collision>{bump}</collision>" for bump in bumps)]
         links.append(arm_link(f"panda_{side}pad", (0.005, (x, sign * y, z), (1e-6, 1e-6, 1e-6, 0.0, 0.0, 0.0)), pad))
         joints.append(joint(f"panda_{side}pad_joint", "fixed", name, f"panda_{side}pad", origin((0, 0, 0))))
         at, axis = origin((0, 0, 0.0584)), f"0 {sign} 0"

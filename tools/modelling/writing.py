@@ -128,6 +128,10 @@ def box_shape(center: Sequence[float], size: Sequence[float], rpy: Sequence[floa
     return f'{origin(center, rpy)}<geometry><box size="{numbers(size)}"/></geometry>'
 
 
+def sphere_shape(center: Sequence[float], radius: float) -> str:
+    return f'{origin(center)}<geometry><sphere radius="{radius:g}"/></geometry>'
+
+
 def hull_shape(name: str, vertices: np.ndarray) -> str:
     """A convex mesh for contact around vertices (n, 3); it goes to its own file."""
     from scipy.spatial import ConvexHull
