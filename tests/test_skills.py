@@ -90,6 +90,18 @@ def test_grasps_are_offered_as_the_kind_suggests_first(scene):
         assert pose.rotation[2, 2] < -0.99, "a cup is taken from above"
 
 
+def test_a_knife_is_not_taken_nearer_to_its_blade_than_suggested(scene):
+    """30 mm farther on the pads reach over the heel of the blade: 36 mm wide, and what is pinched so turns."""
+
+    def shifts(name):
+        kind = scene.kinds[name]
+        item = ObjectState(name, name, kind.labels, np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]), 0.0)
+        return {pose.shift for pose in grasp_poses(item, kind)}
+
+    assert shifts("knife") == {0.0, -0.03}
+    assert shifts("fork") == {0.0, -0.03, 0.03}
+
+
 def test_the_overhang_of_a_plate_is_a_feature(scene):
     kind = scene.kinds["plate"]
 

@@ -47,14 +47,22 @@ def grasp_poses(item: ObjectState, kind: ObjectKind) -> Iterator[GraspPose]:
     """Every way the kind's grasps apply to the object where it is: turned, shifted, deeper or not, either way round.
 
     Which of them hold is for the outcome model to know. What cuts is not shifted: nothing closes on its edge, and its
-    handle is held where the lever to the edge is short.
+    handle is held where the lever to the edge is short. Nothing is taken nearer to its blade than suggested: pads that
+    reach over the heel of a blade pinch it.
     """
     body = matrix_from_quaternion(item.quaternion)
+    blade = kind.spheres[kind.blade, :3]
+
+    def from_blade(point: np.ndarray) -> float:
+        return float(np.linalg.norm(blade - point, axis=1).min(initial=np.inf))
+
     for grasp in kind.grasps:
         turns = 2 * np.pi * np.arange(TURNS) / TURNS if grasp.symmetric else np.zeros(1)
         shifts = SHIFTS.get(grasp.kind, (0.0,)) if kind.edge is None else (0.0,)
         for depth, shift in itertools.product(DEPTHS, shifts):
             local = grasp.position + depth * grasp.approach + np.array([shift, 0.0, 0.0])
+            if shift and from_blade(local) < from_blade(grasp.position + depth * grasp.approach):
+                continue
             for turn in turns:
                 frame = body @ rotation_z(turn)
                 for sense in (1.0, -1.0):
