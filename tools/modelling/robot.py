@@ -59,9 +59,9 @@ FINGER_BOXES = (
     ((0.0, 0.0145, 0.0095), (0.0208, 0.0238, 0.019)),
 )
 # A pad stands 2 mm out of the finger and ends 1.3 mm above its tip: what the finger comes down on meets something hard.
-# It is 16.5 x 16 mm, and touches with four bumps in its corners. A box against a box has up to eight contact points, of
-# which the engine keeps four, and now and then drops one that carries a third of the load: what is held twists into the
-# gap and back, a fork at 0.2 m/s. A bump always has one.
+# It is 16.5 x 16 mm, and touches with four bumps in its corners. A box against a fork's handle, watched step by step,
+# now and then lost contact points that carried a third of the load (probably as the engine keeps four of up to eight):
+# the fork twisted into the gap and back at 0.2 m/s. A bump always has one contact.
 PAD_CENTER = (0.0, 0.003, 0.0445)
 BUMPS = [(x, 0.0015, z) for x in (-0.00675, 0.00675) for z in (0.038, 0.051)]
 BUMP_RADIUS = 0.0015
