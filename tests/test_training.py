@@ -194,6 +194,26 @@ def _squares(out: Any, target: Any) -> Any:
     return ((out[:, 0] - target) ** 2).mean()
 
 
+def test_a_fit_is_the_same_whatever_the_process_asks_for() -> None:
+    """JAX_ENABLE_X64 in the environment, or another library that wants double precision, changes nothing."""
+    import jax
+    import jax.numpy as jnp
+
+    from robotctl.training.jax_fit import fit_ensemble
+
+    def loss(y: jax.Array, t: jax.Array) -> jax.Array:
+        return jnp.mean((y[:, 0] - t) ** 2)
+
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(300, 2)).astype(np.float32), rng.normal(size=300).astype(np.float32)
+    weights = []
+    for double in (False, True):
+        with jax.enable_x64(double):
+            found = fit_ensemble(1, x, (t,), loss, 1, 8, steps=200, members=2)
+        weights.append(b"".join(layer.tobytes() for layer in (*found.weights, *found.biases)))
+    assert weights[0] == weights[1]
+
+
 def test_groups_are_held_out_whole() -> None:
     from robotctl.training.jax_fit import held_out
 

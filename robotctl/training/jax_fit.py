@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from functools import lru_cache, partial, wraps
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,7 @@ PAD = 256
 Loss = Callable[..., jax.Array]  # (network outputs (b, n_out), *targets of the batch) -> scalar
 Objective = Callable[..., jax.Array]  # (network: (b, n_in) -> (b, n_out), *data of the batch) -> scalar
 Report = Callable[[float, float], None]  # share done, last loss
+Result = TypeVar("Result")
 
 
 def fit_ensemble(
@@ -69,6 +70,18 @@ def _of_outputs(loss: Loss) -> Objective:
     return objective
 
 
+def in_single_precision(function: Callable[..., Result]) -> Callable[..., Result]:
+    """The function, with JAX's numbers 32 bits long, whatever the rest of the process or JAX_ENABLE_X64 asks for."""
+
+    @wraps(function)
+    def inside(*arguments: Any, **options: Any) -> Result:
+        with jax.enable_x64(False):
+            return function(*arguments, **options)
+
+    return inside
+
+
+@in_single_precision
 def fit_objective(
     seed: int,
     data: tuple[np.ndarray, ...],
