@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import lru_cache, partial, wraps
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,7 @@ PAD = 256
 Loss = Callable[..., jax.Array]  # (network outputs (b, n_out), *targets of the batch) -> scalar
 Objective = Callable[..., jax.Array]  # (network: (b, n_in) -> (b, n_out), *data of the batch) -> scalar
 Report = Callable[[float, float], None]  # share done, last loss
+Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
@@ -70,13 +71,13 @@ def _of_outputs(loss: Loss) -> Objective:
     return objective
 
 
-def in_single_precision(function: Callable[..., Result]) -> Callable[..., Result]:
+def in_single_precision(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """The function, with JAX's numbers 32 bits long, whatever the rest of the process or JAX_ENABLE_X64 asks for."""
 
     @wraps(function)
-    def inside(*arguments: Any, **options: Any) -> Result:
+    def inside(*given: Given.args, **named: Given.kwargs) -> Result:
         with jax.enable_x64(False):
-            return function(*arguments, **options)
+            return function(*given, **named)
 
     return inside
 
