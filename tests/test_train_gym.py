@@ -68,8 +68,11 @@ def test_the_report_has_both_sides(trained: tuple[Path, dict[str, Any]]) -> None
 def test_same_seed_same_weights_and_resume_goes_on_from_the_last_round(
     trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
+    import jax
+
     _, answer = trained
-    again = train.train(TINY, tmp_path / "b.safetensors", tmp_path / "b")
+    with jax.enable_x64(True):  # as JAX_ENABLE_X64 does: nothing to do with the seed
+        again = train.train(TINY, tmp_path / "b.safetensors", tmp_path / "b")
     assert again["sha256"] == answer["sha256"]
     before = (tmp_path / "b" / "round-00.parquet").stat().st_mtime_ns
     for name in ("round-01.parquet", "model-02.safetensors"):

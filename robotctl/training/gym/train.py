@@ -26,6 +26,7 @@ from robotctl.training.gym.learned import Learned, improved, load, notes_of
 from robotctl.training.gym.planner import EXPLORING, GREEDY, NOISY, Planner
 from robotctl.training.gym.recipe import Recipe
 from robotctl.training.gym.spaces import Layout, layout_of
+from robotctl.training.jax_fit import in_single_precision
 from robotctl.world_model import storage
 
 Progress = Callable[[str, float], None]
@@ -33,6 +34,7 @@ EARLY = 2  # rounds that mostly explore
 EVALUATION = 500  # added to the seed of what is evaluated: never the tasks of a round
 
 
+@in_single_precision
 def train(
     recipe: Recipe, out: Path, folder: Path, resume: bool = False, progress: Progress | None = None
 ) -> dict[str, Any]:
