@@ -157,10 +157,9 @@ def _terms(room: Room) -> Iterator[Callable[[], Proof]]:
         ("object_error", replace(NOTHING, object_error=0.07), 0.0, [_carried_ahead(room)]),
     )
     for name, true, ignored, tried in worlds:
-        believing = [partial(drive, room, plot, World(true), believed=true) for plot in tried]
+        into = partial(drive, room, world=World(true))
         blind = replace(true, **{name: ignored})
-        ignoring = [partial(drive, room, plot, World(true), believed=blind) for plot in tried]
-        yield partial(_term, name, list(zip(believing, ignoring, strict=True)))
+        yield partial(_term, name, [(partial(into, p, believed=true), partial(into, p, believed=blind)) for p in tried])
     late = World(replace(NOTHING, human_speed=FAST), reading_age=0.4)
     fresh = replace(late, claimed_age=0.0)
     aged = partial(drive, room, charged, late), partial(drive, room, charged, fresh)
