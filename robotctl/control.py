@@ -30,7 +30,6 @@ from robotctl.simulation.bullet import BulletSimulator
 from robotctl.simulation.faults import NO_FAULTS, Faults
 from robotctl.state import N_JOINTS, Observation, Truth
 from robotctl.task import Task, spoken_of
-from robotctl.trajectory import along_tick
 from robotctl.world_model.composite import LearnedWorldModel, load_world_model
 
 ARMS = ("full", "none", "filter-only", "planner-only")
@@ -103,13 +102,12 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
         observation = simulator.reset(options.seed)
         ended = ""
         while not ended:
-            cycle = controller.act(observation, brake=interrupted.is_set())
+            braked = interrupted.is_set()
+            cycle = controller.act(observation, brake=braked)
             observation = simulator.step(cycle.verdict.action)
-            truth = simulator.truth()
-            reference = reference_along(cycle, truth.time)
-            judge.observe(truth, reference)
-            judge.sensed(cycle.observation)
-            step = log_step(cycle, truth, reference)
+            step = log_step(cycle, simulator.truth(), braked)
+            judge.observe(step.truth, step.reference)
+            judge.sensed(step.observation)
             try:
                 writer.append(step)
             except EpisodeWriteError:
@@ -174,16 +172,11 @@ def default_path(task: Task, options: RunOptions) -> Path:
     raise AssertionError
 
 
-def reference_along(cycle: Cycle, times: np.ndarray) -> np.ndarray:
-    """Joint reference at the times (K,) of the tick that the cycle commanded, (K, 10): an exact double integrator."""
-    robot = cycle.state.robot
-    return along_tick(robot.q_ref, robot.dq_ref, cycle.verdict.action[:N_JOINTS], times - cycle.observation.time)
-
-
-def log_step(cycle: Cycle, truth: Truth, reference: np.ndarray) -> Step:
+def log_step(cycle: Cycle, truth: Truth, braked: bool) -> Step:
     """What one cycle leaves in the log."""
     thought, verdict = cycle.thought, cycle.verdict
-    predicted = thought.plan.margins if thought.plan is not None else {}
+    foreseen = thought.plan.margins if thought.plan is not None else {}
+    predicted = {name: margin.value for name, margin in foreseen.items()}
     return Step(
         observation=cycle.observation,
         state=cycle.state,
@@ -192,12 +185,12 @@ def log_step(cycle: Cycle, truth: Truth, reference: np.ndarray) -> Step:
         truth=truth,
         skill=thought.doing,
         appraisal=thought.appraisal,
-        reference=reference,
         objective=thought.progress,
         margins={name: (value, predicted.get(name, value)) for name, value in verdict.margins.items()},
         distance_to_people=cycle.distance_to_people,
         message=thought.news,
         timing=Timing(thought.plan_ms, cycle.filter_ms),
+        braked=braked,
     )
 
 
@@ -209,7 +202,7 @@ def progress(step: Step) -> Progress:
         skill=step.skill,
         objective_done=step.objective[0],
         objective_total=step.objective[1],
-        cost=step.plan.cost if step.plan else 0.0,
+        cost=step.plan.total_cost if step.plan else 0.0,
         margins=step.margins,
         distance_to_people=step.distance_to_people,
         intervened=step.verdict.intervened,
@@ -281,6 +274,7 @@ def metadata(task: Task, options: RunOptions, guardrails: GuardrailSet, model: L
         "arm": options.arm,
         "planner": options.planner,
         "people": options.people,
+        "time_limit": str(options.time_limit or task.within),
         "guardrails": guardrails.name,
         "guardrails_sha256": guardrails.sha256,
         "assumptions": json.dumps(asdict(guardrails.assumptions), sort_keys=True),

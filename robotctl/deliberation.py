@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from robotctl.episode.step import PlanSummary
+from robotctl.episode.step import Foreseen, PlanSummary
 from robotctl.guardrails.load import GuardrailSet
 from robotctl.guardrails.placement import Placement
 from robotctl.planning import registry
@@ -154,8 +154,12 @@ def _summary(proposal: Proposal) -> PlanSummary | None:
     path = np.zeros((0, 3))
     if proposal.fresh and plan.trajectory is not None and np.isfinite(plan.trajectory.states).all():
         path = np.array([tcp_pose(q)[0] for q in plan.trajectory.q[::3]])
-    margins = {name: float(margin.value) for name, margin in plan.margins.items()}
-    return PlanSummary(plan.status.name, float(sum(plan.cost.values())), plan.iterations, proposal.fresh, margins, path)
+    margins = {
+        name: Foreseen(float(margin.value), float(margin.bound), float(margin.time), float(margin.soon))
+        for name, margin in plan.margins.items()
+    }
+    cost = {term: float(value) for term, value in plan.cost.items()}
+    return PlanSummary(plan.status.name, cost, plan.iterations, proposal.fresh, margins, path)
 
 
 def _in_words(appraisal: Appraisal | None) -> tuple[str, float] | None:

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from robotctl.deliberation import Deliberator, Thought
-from robotctl.episode.step import PlanSummary
+from robotctl.episode.step import Foreseen, PlanSummary
 from robotctl.state import State
 
 PATIENCE = 30.0  # [s] of real time for one thought; cold plans on a crowded machine take a few
@@ -220,10 +220,10 @@ def read_thought(data: bytes) -> Thought:
             plan = replace(
                 plan,
                 status=str(plan.status),
-                cost=float(plan.cost),
+                cost={str(term): float(value) for term, value in plan.cost.items()},
                 iterations=int(plan.iterations),
                 fresh=bool(plan.fresh),
-                margins={str(name): float(margin) for name, margin in plan.margins.items()},
+                margins={str(name): _foreseen(margin) for name, margin in plan.margins.items()},
                 path=path,
             )
         appraisal = value.pop("appraisal")
@@ -242,6 +242,10 @@ def read_thought(data: bytes) -> Thought:
         )
     except (TypeError, KeyError, AttributeError, IndexError) as error:
         raise ValueError(f"not a thought ({_line(error)})") from None
+
+
+def _foreseen(margin: Any) -> Foreseen:
+    return Foreseen(**{str(name): float(value) for name, value in margin.items()})
 
 
 def _array(action: Any) -> Any:

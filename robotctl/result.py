@@ -49,7 +49,7 @@ class Tally:
         if thought.plan is not None and thought.plan.fresh:
             self.plan_ms.append(thought.plan_ms)
             self.statuses[thought.plan.status] += 1
-            self.least_margin = min([self.least_margin, *thought.plan.margins.values()])
+            self.least_margin = min([self.least_margin, *(margin.value for margin in thought.plan.margins.values())])
 
     def filter_dict(self) -> dict[str, Any]:
         return {

@@ -26,7 +26,7 @@ from robotctl.body import KEYPOINTS
 from robotctl.episode.drawing import quaternions
 from robotctl.episode.reader import episode_digest, logged, read_episode
 from robotctl.episode.schema import pack, unpack
-from robotctl.episode.step import PlanSummary, Step, Timing, VerdictSummary
+from robotctl.episode.step import Foreseen, PlanSummary, Step, Timing, VerdictSummary
 from robotctl.episode.writer import EpisodeWriteError, EpisodeWriter
 from robotctl.errors import InvalidFileError, UsageError
 from robotctl.geometry import quaternion_from_matrix
@@ -48,6 +48,11 @@ from robotctl.state import (
 )
 
 OBJECTS = ("cup_1", "bowl_1", "knife_1")
+
+
+def make_plan(rng: np.random.Generator) -> PlanSummary:
+    margins = {"speed": Foreseen(0.2, 0.03, 1.4, 0.35), "separation": Foreseen(0.1, 0.0, 0.1, float("inf"))}
+    return PlanSummary("SOLVED", {"pose": 1.25, "effort": 0.25}, 3, True, margins, rng.normal(size=(11, 3)))
 
 
 def make_step(tick: int, rng: np.random.Generator, people: int = 1) -> Step:
@@ -76,7 +81,7 @@ def make_step(tick: int, rng: np.random.Generator, people: int = 1) -> Step:
             ),
             people=tuple(PersonState(n, p, now, p[None]) for n, p in zip(names, keypoints, strict=True)),
         ),
-        plan=PlanSummary("SOLVED", 1.5, 3, True, {"speed": 0.2}, rng.normal(size=(11, 3))) if tick % 2 == 0 else None,
+        plan=make_plan(rng) if tick % 2 == 0 else None,
         verdict=VerdictSummary(rng.normal(size=11), True, "too near", -0.1, "speed", 0.5, False, {"speed": -0.1}),
         truth=Truth(
             time=now + np.arange(k) / 240,
@@ -92,7 +97,6 @@ def make_step(tick: int, rng: np.random.Generator, people: int = 1) -> Step:
         ),
         skill="pick cup_1",
         appraisal=("hopeful", 0.8) if tick else None,
-        reference=rng.normal(size=(k, 10)),
         objective=(1, 6),
         margins={"speed": (0.3, -0.1), "separation": (float("inf"), 0.2)},
         distance_to_people=0.7 if people else float("inf"),

@@ -11,7 +11,7 @@ import pytest
 
 from robotctl.controller import Controller
 from robotctl.deliberation import Thought
-from robotctl.episode.step import PlanSummary
+from robotctl.episode.step import Foreseen, PlanSummary
 from robotctl.guardrails.load import find_guardrails, load_guardrails
 from robotctl.isolation import RESTARTS, IsolatedDeliberator, read_thought, thought_text
 from robotctl.scene_files import load_scene
@@ -142,7 +142,8 @@ def test_the_robot_brakes_along_the_verified_brake_and_drives_on_afterwards(how)
     ids=["none", "numbers", "not finite", "text", "mixed", "ragged", "mapping"],
 )
 def test_thoughts_survive_the_pipe(action):
-    plan = PlanSummary("SOLVED", 0.1 + 0.2, 3, True, {"speed": -0.0, "blade": np.inf}, np.arange(6.0).reshape(2, 3) / 7)
+    margins = {"speed": Foreseen(-0.0, 0.1, 2.9, np.inf), "blade": Foreseen(np.inf, 0.0, 0.1, 1 / 3)}
+    plan = PlanSummary("SOLVED", {"pose": 0.1 + 0.2}, 3, True, margins, np.arange(6.0).reshape(2, 3) / 7)
     thought = Thought(action, plan, "pick", "pick cup_1", ("hopeful", 0.7), (1, 2), "n", "done", "r", ({"skill": "x"},))
     back = read_thought(thought_text(thought).encode())
     if isinstance(action, np.ndarray):

@@ -8,7 +8,7 @@ import numpy as np
 
 from robotctl.body import KEYPOINTS
 from robotctl.episode.schema import message_class, pack, unpack
-from robotctl.episode.step import PlanSummary, Step, Timing, VerdictSummary
+from robotctl.episode.step import Foreseen, PlanSummary, Step, Timing, VerdictSummary
 from robotctl.state import (
     Contact,
     Held,
@@ -32,7 +32,7 @@ TOPICS = {
     "/status": "Status",  # last: it completes the step
 }
 _CLASS = {name: message_class(name) for name in TOPICS.values()}
-_Margin = message_class("Margin")
+_Margin, _Foreseen, _Term = message_class("Margin"), message_class("Foreseen"), message_class("Term")
 _NOWHERE = float("nan")
 
 Message = Any  # a protobuf message of robotctl.episode.schema
@@ -42,9 +42,9 @@ def encode(step: Step) -> dict[str, bytes]:
     """The step's messages by topic, in the order of `TOPICS`."""
     messages = {
         "/observation": encode_observation(step.observation),
-        "/belief": encode_state(step.state),
+        "/belief": encode_state(step.state, step.observation),
         "/verdict": encode_verdict(step.verdict),
-        "/truth": encode_truth(step.truth, step.reference),
+        "/truth": encode_truth(step.truth),
         "/status": encode_status(step),
     }
     if step.plan is not None:
@@ -60,23 +60,23 @@ def encode(step: Step) -> dict[str, bytes]:
 def decode(messages: dict[str, bytes]) -> Step:
     """The step of one tick from its messages by topic; KeyError or ValueError when they do not make one."""
     parsed = {topic: _CLASS[TOPICS[topic]].FromString(data) for topic, data in messages.items()}
+    observation = decode_observation(parsed["/observation"])
     status = parsed["/status"]
-    truth, reference = decode_truth(parsed["/truth"])
     timing = parsed.get("/timing")
     return Step(
-        observation=decode_observation(parsed["/observation"]),
-        state=decode_state(parsed["/belief"]),
+        observation=observation,
+        state=decode_state(parsed["/belief"], observation),
         plan=decode_plan(parsed["/plan"]) if "/plan" in parsed else None,
         verdict=decode_verdict(parsed["/verdict"]),
-        truth=truth,
+        truth=decode_truth(parsed["/truth"]),
         skill=status.skill,
         appraisal=(status.appraisal, status.success_probability) if status.appraised else None,
-        reference=reference,
         objective=(status.objective_done, status.objective_total),
         margins={m.id: (m.present, m.predicted) for m in status.margins},
         distance_to_people=status.distance_to_people,
         message=status.message,
         timing=Timing(timing.plan_ms, timing.filter_ms, timing.tick_ms) if timing is not None else None,
+        braked=status.braked,
     )
 
 
@@ -123,15 +123,27 @@ def decode_observation(message: Message) -> Observation:
     )
 
 
-def encode_state(state: State) -> Message:
-    """The belief. A person's history is not stored: it is made of the readings of earlier steps."""
+_AS_SENSED = {
+    "q": "joint_position",
+    "dq": "joint_velocity",
+    "q_ref": "commanded_position",
+    "dq_ref": "commanded_velocity",
+}
+
+
+def encode_state(state: State, observation: Observation) -> Message:
+    """The belief. Joints and keypoints are left out where they are as the observation of the same tick has them.
+
+    A person's history is not stored: it is made of the readings of earlier steps.
+    """
     robot = state.robot
     message = _CLASS["Belief"](
         time=state.time,
-        q=_flat(robot.q),
-        dq=_flat(robot.dq),
-        q_ref=_flat(robot.q_ref),
-        dq_ref=_flat(robot.dq_ref),
+        **{
+            name: _flat(getattr(robot, name))
+            for name, sensed in _AS_SENSED.items()
+            if not np.array_equal(getattr(robot, name), getattr(observation, sensed))
+        },
         opening=robot.opening,
         force=robot.force,
     )
@@ -149,27 +161,30 @@ def encode_state(state: State) -> Message:
             quaternion=_flat(item.quaternion),
             stamp=item.stamp,
         )
+    readings = {reading.name: reading.keypoints for reading in observation.people}
     for person in state.people:
-        message.people.add(name=person.name, keypoints=_flat(person.keypoints), stamp=person.stamp)
+        same = person.name in readings and np.array_equal(person.keypoints, readings[person.name])
+        message.people.add(name=person.name, keypoints=[] if same else _flat(person.keypoints), stamp=person.stamp)
     return message
 
 
-def decode_state(message: Message) -> State:
+def decode_state(message: Message, observation: Observation) -> State:
     held = None
     if message.HasField("held"):
         h = message.held
         held = Held(h.name, h.kind, frozenset(h.labels), _array(h.hand_object, 4, 4))
     people = []
+    readings = {reading.name: reading.keypoints for reading in observation.people}
     for person in message.people:
-        keypoints = _array(person.keypoints, -1, 3)
+        keypoints = _array(person.keypoints, -1, 3) if person.keypoints else readings[person.name]
         people.append(PersonState(person.name, keypoints, person.stamp, keypoints[None]))
     return State(
         time=message.time,
         robot=RobotState(
-            q=_array(message.q, -1),
-            dq=_array(message.dq, -1),
-            q_ref=_array(message.q_ref, -1),
-            dq_ref=_array(message.dq_ref, -1),
+            **{
+                name: _array(getattr(message, name), -1) if getattr(message, name) else getattr(observation, sensed)
+                for name, sensed in _AS_SENSED.items()
+            },
             opening=message.opening,
             held=held,
             force=message.force,
@@ -185,10 +200,10 @@ def decode_state(message: Message) -> State:
 def encode_plan(plan: PlanSummary) -> Message:
     return _CLASS["Plan"](
         status=plan.status,
-        cost=plan.cost,
+        terms=[_Term(name=name, cost=cost) for name, cost in plan.cost.items()],
         iterations=plan.iterations,
         fresh=plan.fresh,
-        margins=[_Margin(id=k, present=_NOWHERE, predicted=v) for k, v in plan.margins.items()],
+        margins=[_Foreseen(id=k, value=m.value, bound=m.bound, at=m.at, soon=m.soon) for k, m in plan.margins.items()],
         path=_flat(plan.path),
     )
 
@@ -196,10 +211,10 @@ def encode_plan(plan: PlanSummary) -> Message:
 def decode_plan(message: Message) -> PlanSummary:
     return PlanSummary(
         status=message.status,
-        cost=message.cost,
+        cost={term.name: term.cost for term in message.terms},
         iterations=message.iterations,
         fresh=message.fresh,
-        margins={m.id: m.predicted for m in message.margins},
+        margins={m.id: Foreseen(m.value, m.bound, m.at, m.soon) for m in message.margins},
         path=_array(message.path, -1, 3),
     )
 
@@ -230,7 +245,7 @@ def decode_verdict(message: Message) -> VerdictSummary:
     )
 
 
-def encode_truth(truth: Truth, reference: np.ndarray) -> Message:
+def encode_truth(truth: Truth) -> Message:
     message = _CLASS["Truth"](
         samples=len(truth.time),
         objects=truth.object_names,
@@ -243,17 +258,16 @@ def encode_truth(truth: Truth, reference: np.ndarray) -> Message:
         object_position=pack(truth.object_position),
         object_quaternion=pack(truth.object_quaternion),
         keypoints=pack(truth.keypoints),
-        reference=pack(reference),
     )
     for c in truth.contacts:
         message.contacts.add(time=c.time, link=c.link, other=c.other, distance=c.distance, force=c.force)
     return message
 
 
-def decode_truth(message: Message) -> tuple[Truth, np.ndarray]:
+def decode_truth(message: Message) -> Truth:
     k, objects, people = message.samples, len(message.objects), len(message.people)
     joints = len(message.q) // (8 * k) if k else 0
-    truth = Truth(
+    return Truth(
         time=unpack(message.time, (k,)),
         q=unpack(message.q, (k, joints)),
         dq=unpack(message.dq, (k, joints)),
@@ -265,7 +279,6 @@ def decode_truth(message: Message) -> tuple[Truth, np.ndarray]:
         keypoints=unpack(message.keypoints, (k, people, message.keypoints_per_person, 3)),
         contacts=tuple(Contact(c.time, c.link, c.other, c.distance, c.force) for c in message.contacts),
     )
-    return truth, unpack(message.reference, (k, joints))
 
 
 def encode_status(step: Step) -> Message:
@@ -281,4 +294,5 @@ def encode_status(step: Step) -> Message:
         margins=[_Margin(id=k, present=a, predicted=b) for k, (a, b) in step.margins.items()],
         distance_to_people=step.distance_to_people,
         message=step.message,
+        braked=step.braked,
     )

@@ -59,13 +59,19 @@ def timestamp(time: float) -> Timestamp:
     return Timestamp(nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000)
 
 
+def _coarse(values: np.ndarray) -> list[float]:
+    """To single precision, which is finer than anybody sees and half as long when compressed."""
+    numbers: list[float] = np.asarray(values, np.float32).tolist()
+    return numbers
+
+
 def _vector(v: np.ndarray) -> Vector3:
-    x, y, z = v.tolist()
+    x, y, z = _coarse(v)
     return Vector3(x=x, y=y, z=z)
 
 
 def _quaternion(q: np.ndarray) -> Quaternion:
-    x, y, z, w = q.tolist()
+    x, y, z, w = _coarse(q)
     return Quaternion(x=x, y=y, z=z, w=w)
 
 
@@ -156,7 +162,7 @@ def _transform(at: Timestamp, name: str, position: np.ndarray, quaternion: np.nd
 
 
 def _joints(step: Step, at: Timestamp) -> bytes:
-    q, dq = step.truth.q[-1].tolist(), step.truth.dq[-1].tolist()
+    q, dq = _coarse(step.truth.q[-1]), _coarse(step.truth.dq[-1])
     joints = [JointState(name=n, position=p, velocity=v) for n, p, v in zip(JOINT_NAMES, q, dq, strict=True)]
     joints.append(JointState(name="fingers", position=float(step.truth.opening[-1])))
     return JointStates(timestamp=at, joints=joints).encode()

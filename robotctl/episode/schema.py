@@ -58,12 +58,15 @@ message Belief {
 
 message Margin { string id = 1; double present = 2; double predicted = 3; }
 
+message Term { string name = 1; double cost = 2; }
+message Foreseen { string id = 1; double value = 2; double bound = 3; double at = 4; double soon = 5; }
+
 message Plan {
   string status = 1;
-  double cost = 2;
+  repeated Term terms = 2;
   int32 iterations = 3;
   bool fresh = 4;
-  repeated Margin margins = 5;
+  repeated Foreseen margins = 5;
   repeated double path = 6;
 }
 
@@ -92,8 +95,7 @@ message Truth {
   bytes object_position = 9;
   bytes object_quaternion = 10;
   bytes keypoints = 11;
-  bytes reference = 12;
-  repeated Contact contacts = 13;
+  repeated Contact contacts = 12;
 }
 
 message Status {
@@ -107,6 +109,7 @@ message Status {
   repeated Margin margins = 8;
   double distance_to_people = 9;
   string message = 10;
+  bool braked = 11;
 }
 
 message Timing { double plan_ms = 1; double filter_ms = 2; double tick_ms = 3; }
@@ -153,14 +156,19 @@ def message_class(name: str) -> Any:
 def pack(array: np.ndarray) -> bytes:
     """An array (K, ...) as bytes, lossless and easy to compress.
 
-    float64, little-endian, one column after the other so that successive samples are neighbours, and then the
-    first byte of every number, the second byte of every number, and so on.
+    float64 bit patterns as integers, one column after the other; of each sample only how far it is from where the two
+    before it lead (their bit patterns extrapolated, modulo 2^64), sign bit last; and then the first byte of every
+    number, the second byte of every number, and so on.
     """
     array = np.asarray(array, dtype="<f8")
     if array.size == 0:
         return b""
-    columns = array.reshape(len(array), -1).T
-    return np.ascontiguousarray(columns).view(np.uint8).reshape(-1, 8).T.tobytes()
+    bits = np.ascontiguousarray(array.reshape(len(array), -1).T).view(np.int64)
+    left = bits.copy()
+    left[:, 1:] -= bits[:, :-1]
+    left[:, 2:] -= bits[:, 1:-1] - bits[:, :-2]
+    left = (left << 1) ^ (left >> 63)
+    return np.ascontiguousarray(left).view(np.uint8).reshape(-1, 8).T.tobytes()
 
 
 def unpack(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
@@ -170,5 +178,9 @@ def unpack(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
         raise ValueError(f"{len(data)} bytes for {count} numbers")
     if count == 0:
         return np.zeros(shape)
-    numbers = np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(8, count).T).view("<f8")
-    return np.ascontiguousarray(numbers.reshape(-1, shape[0]).T).reshape(shape)
+    left = np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(8, count).T).view("<u8").reshape(-1, shape[0])
+    left = (left >> np.uint64(1)).view(np.int64) ^ -(left & np.uint64(1)).view(np.int64)
+    bits = left.copy()
+    if shape[0] > 1:
+        bits[:, 1:] = left[:, :1] + np.cumsum(np.cumsum(left[:, 1:], axis=1), axis=1)
+    return np.ascontiguousarray(bits.view("<f8").T).reshape(shape)

@@ -6,19 +6,35 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from robotctl.state import Observation, State, Truth
+from robotctl.state import N_JOINTS, Observation, State, Truth
+from robotctl.trajectory import along_tick
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What a plan says of one guardrail, in the guardrail's unit; the bounds of the world model are taken off."""
+
+    value: float  # smallest margin along the plan
+    bound: float  # what the world model's bounds took off it there
+    at: float  # when it is smallest [s into the plan]
+    soon: float  # the margin at the first knot of the plan, 0.1 s ahead; inf: far away
 
 
 @dataclass(frozen=True)
 class PlanSummary:
-    """What the trajectory optimizer answered, without its matrices."""
+    """The receipt of a plan: what the trajectory optimizer foresaw, without its matrices."""
 
     status: str  # SOLVED, INFEASIBLE, ...
-    cost: float
+    cost: dict[str, float]  # by term
     iterations: int
     fresh: bool  # made in this tick; otherwise the previous plan is still being followed
-    margins: dict[str, float] = field(default_factory=dict)  # smallest predicted margin, by guardrail id
+    margins: dict[str, Foreseen] = field(default_factory=dict)  # by guardrail id; far guardrails are left out
     path: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))  # (n, 3) predicted TCP positions [m], world
+
+    @property
+    def total_cost(self) -> float:
+        """The cost of all terms."""
+        return float(sum(self.cost.values()))
 
 
 @dataclass(frozen=True)
@@ -55,9 +71,18 @@ class Step:
     truth: Truth
     skill: str  # what is being done, for people to read: "pick cup_1", "resting"
     appraisal: tuple[str, float] | None  # word and success probability
-    reference: np.ndarray  # (K, 10) what the drives were told to follow at every sample of the truth
     objective: tuple[int, int] = (0, 0)  # goals met in the belief, goals in all
     margins: dict[str, tuple[float, float]] = field(default_factory=dict)  # id -> (present, smallest predicted)
     distance_to_people: float = float("inf")  # nearest point of the robot to a believed keypoint [m]
     message: str = ""  # something worth a line in the timeline; empty on most ticks
     timing: Timing | None = None
+    braked: bool = False  # somebody pressed Ctrl-C: the robot comes to rest, whatever the mission wants
+
+    @property
+    def reference(self) -> np.ndarray:
+        """What the drives were told to follow at every sample of the truth, (K, 10) [m, rad].
+
+        Not stored: it goes on from the believed reference as the verdict's action says.
+        """
+        robot, since = self.state.robot, self.truth.time - self.observation.time
+        return along_tick(robot.q_ref, robot.dq_ref, self.verdict.action[:N_JOINTS], since)

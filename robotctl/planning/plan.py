@@ -31,6 +31,7 @@ class Margin:
     value: float  # in the guardrail's unit, bounds included; >= 0 is safe
     bound: float  # share of `value` given up for the calibrated error of the model, same unit
     time: float  # when it is smallest [s into the plan]
+    soon: float  # at the first knot, when the next plan is made; bounds included
 
 
 @dataclass(frozen=True)

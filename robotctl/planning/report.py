@@ -91,7 +91,7 @@ def _margins(
             continue  # nothing of it is near
         without = float(free[np.searchsorted(k, at[column]), column])
         gained = 0.0 if isinstance(guardrail, JointLimits) else without - value
-        found = Margin(value, gained, float(trajectory.times[at[column]]))
+        found = Margin(value, gained, float(trajectory.times[at[column]]), float(worst[1, column]))
         name = guardrail.header.id
         if name not in margins or found.value < margins[name].value:
             margins[name] = found

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from robotctl.body import KEYPOINTS
-from robotctl.episode.step import PlanSummary, Step, Timing, VerdictSummary
+from robotctl.episode.step import Foreseen, PlanSummary, Step, Timing, VerdictSummary
 from robotctl.episode.writer import EpisodeWriter
 from robotctl.state import (
     TICK,
@@ -90,6 +90,11 @@ def episode(path: Path, ticks: int = 25) -> bytes:
     return path.read_bytes()
 
 
+def _plan(rng: np.random.Generator) -> PlanSummary:
+    margins = {"speed": Foreseen(0.2, 0.03, 1.4, 0.35), "separation": Foreseen(0.1, 0.0, 0.1, float("inf"))}
+    return PlanSummary("SOLVED", {"pose": 1.25, "effort": 0.25}, 3, True, margins, rng.normal(size=(11, 3)))
+
+
 def _step(tick: int, rng: np.random.Generator) -> Step:
     now, k, j = tick * TICK, 12, len(KEYPOINTS)
     keypoints = rng.normal(size=(1, j, 3))
@@ -109,7 +114,7 @@ def _step(tick: int, rng: np.random.Generator) -> Step:
             (ObjectState("cup_1", "cup", frozenset({"dish"}), rng.normal(size=3), rng.normal(size=4), now),),
             (PersonState("ann", keypoints[0], now, keypoints),),
         ),
-        plan=PlanSummary("SOLVED", 1.5, 3, True, {"speed": 0.2}, rng.normal(size=(11, 3))) if tick % 2 == 0 else None,
+        plan=_plan(rng) if tick % 2 == 0 else None,
         verdict=VerdictSummary(rng.normal(size=11), True, "too near", -0.1, "speed", 0.5, False, {"speed": -0.1}),
         truth=Truth(
             time=now + np.arange(k) / 240,
@@ -125,7 +130,6 @@ def _step(tick: int, rng: np.random.Generator) -> Step:
         ),
         skill="pick cup_1",
         appraisal=("hopeful", 0.8) if tick else None,
-        reference=rng.normal(size=(k, 10)),
         objective=(1, 6),
         margins={"speed": (0.3, -0.1)},
         distance_to_people=0.7,
