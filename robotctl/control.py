@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from types import FrameType
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,11 +23,13 @@ from robotctl.deliberation import Deliberation, Thought
 from robotctl.episode.bundle import ATTACHMENT, bundle
 from robotctl.episode.step import Step, Timing, VerdictSummary
 from robotctl.episode.writer import EpisodeWriteError, EpisodeWriter
-from robotctl.guardrails.load import GuardrailSet, load_guardrails
+from robotctl.guardrails.load import GuardrailSet, load_guardrails, resolved_values
 from robotctl.isolation import PATIENCE, IsolatedDeliberator
+from robotctl.jsontext import json_text
 from robotctl.judge.judge import Judge
 from robotctl.planning.registry import DEFAULT
 from robotctl.result import EpisodeResult, Tally
+from robotctl.scene import Scene
 from robotctl.simulation.bullet import BulletSimulator
 from robotctl.simulation.faults import NO_FAULTS, Faults
 from robotctl.state import N_JOINTS, Observation, Truth
@@ -49,6 +53,7 @@ class RunOptions:
     arm: str = "full"  # which lines of defence are on, see ARMS
     out: Path | None = None  # the episode file
     patience: float = PATIENCE  # [s] of real time that a plan may take before the robot brakes without it
+    brake_at: float = math.inf  # [s] from here on as after Ctrl-C
     faults: Faults = NO_FAULTS  # how the simulated world differs from the scene; the robot is not told
 
 
@@ -72,7 +77,27 @@ class Progress:
     message: str
 
 
-def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], None] | None = None) -> EpisodeResult:
+class Recorder(Protocol):
+    """Takes in what happens; the episode's log, or what compares it with one."""
+
+    def __enter__(self) -> Recorder: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+    def append(self, step: Step) -> None: ...
+
+    def close(self, summary: dict[str, Any]) -> str: ...
+
+
+Recording = Callable[[Path, dict[str, bytes], dict[str, str], Scene], Recorder]  # as EpisodeWriter is made
+
+
+def run_episode(
+    task: Task,
+    options: RunOptions,
+    observe: Callable[[Progress], None] | None = None,
+    record: Recording = EpisodeWriter,
+) -> EpisodeResult:
     """Runs one episode and writes its log; the judge alone says how it went."""
     files = (*task.guardrail_files, *options.guardrail_files)
     guardrails = load_guardrails(files, task.scene, options.relax, spoken_of(task))
@@ -92,7 +117,7 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
         BulletSimulator(
             task.scene, () if options.people == "none" else task.people, faults=options.faults
         ) as simulator,
-        EpisodeWriter(
+        record(
             path, attachments(task, options, guardrails, model), metadata(task, options, guardrails, model), task.scene
         ) as writer,
         ctrl_c() as interrupted,
@@ -102,11 +127,11 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
         observation = simulator.reset(options.seed)
         ended = ""
         while not ended:
-            braked = interrupted.is_set()
+            braked = interrupted.is_set() or observation.time >= options.brake_at
             cycle = controller.act(observation, brake=braked)
             observation = simulator.step(cycle.verdict.action)
             step = log_step(cycle, simulator.truth(), braked)
-            judge.observe(step.truth, step.reference)
+            step = replace(step, judged=judge.observe_near(step.truth, step.reference))
             judge.sensed(step.observation)
             try:
                 writer.append(step)
@@ -116,7 +141,7 @@ def run_episode(task: Task, options: RunOptions, observe: Callable[[Progress], N
             tally.count(cycle)
             if observe is not None:
                 observe(progress(step))
-            ended = why_over(cycle, options.time_limit or task.within, interrupted.is_set())
+            ended = why_over(cycle, options.time_limit or task.within, braked)
         wall = time.perf_counter() - started
         result = conclude(task, options, model, judge, tally, cycle.thought, ended, observation.time, wall, path)
         digest = writer.close(result.to_dict())
@@ -260,7 +285,7 @@ def attachments(
         ATTACHMENT: bundle(task, options.guardrail_files, options.relax),
         "scene.yaml": task.scene.text.encode(),
         "task.yaml": task.text.encode(),
-        "guardrails.json": guardrails.text.encode(),
+        "guardrails.json": json_text(resolved_values(guardrails), indent=None).encode(),
         "model_card.json": json.dumps(model.card, sort_keys=True).encode(),
     }
 
@@ -280,5 +305,6 @@ def metadata(task: Task, options: RunOptions, guardrails: GuardrailSet, model: L
         "assumptions": json.dumps(asdict(guardrails.assumptions), sort_keys=True),
         "relaxed": json.dumps(options.relax, sort_keys=True),
         "faults": json.dumps(asdict(options.faults), sort_keys=True),
+        "model": model.path,
         "model_sha256": model.sha256,
     }

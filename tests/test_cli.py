@@ -33,7 +33,8 @@ from robotctl.episode.reader import read_episode
 from robotctl.errors import InvalidFileError, RobotctlError
 from robotctl.guardrails.load import load_guardrails
 from robotctl.isolation import PATIENCE
-from robotctl.replay import differing, judge_again, timeline
+from robotctl.replay.rejudge import differing, judge_again
+from robotctl.replay.timeline import timeline
 from robotctl.task import load_task
 
 ROBOTCTL = [sys.executable, "-m", "robotctl"]

@@ -17,7 +17,7 @@ from robotctl.judge.objective import Arrangement, judge_objective
 from robotctl.judge.objects import object_bodies
 from robotctl.kind_files import load_kinds
 from robotctl.objectives.hand_path import Posture
-from robotctl.replay import judge_again
+from robotctl.replay.rejudge import judge_again
 from robotctl.robot import HOME, TCP
 from robotctl.scene import Scene, Seam
 from robotctl.scene_files import load_scene

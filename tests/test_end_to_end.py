@@ -12,7 +12,7 @@ import robotctl
 from robotctl.control import RunOptions, run_episode
 from robotctl.episode.reader import episode_digest, read_episode
 from robotctl.planning import trajectory_optimizer
-from robotctl.replay import judge_again
+from robotctl.replay.rejudge import judge_again
 from robotctl.task import Predicate, load_task
 
 FETCH = """schema: robotctl/task.v1

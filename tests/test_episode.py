@@ -99,6 +99,7 @@ def make_step(tick: int, rng: np.random.Generator, people: int = 1) -> Step:
         appraisal=("hopeful", 0.8) if tick else None,
         objective=(1, 6),
         margins={"speed": (0.3, -0.1), "separation": (float("inf"), 0.2)},
+        judged={"speed": 0.25, "blade": -0.5},
         distance_to_people=0.7 if people else float("inf"),
         message="a person comes near" if tick == 3 else "",
         timing=Timing(12.0, 0.5, 20.0),

@@ -5,7 +5,6 @@ Data goes to stdout, remarks to stderr. Heavy imports happen inside the commands
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -195,7 +194,9 @@ def guardrails_show(
 ) -> None:
     """What one or several files together forbid, and what they assume."""
     rules = _guardrails(files, scene)
-    _show("robotctl/guardrails-info.v1", _guardrails_data(rules), as_json, _guardrails_lines(rules))
+    from robotctl.guardrails.load import resolved_values
+
+    _show("robotctl/guardrails-info.v1", resolved_values(rules), as_json, _guardrails_lines(rules))
 
 
 @guardrails_app.command("check")
@@ -352,18 +353,6 @@ def _task_lines(task: Task) -> list[str]:
         lines.append(f"person      {person.name}: {person.clip} from {person.start:g} s at {person.speed:g} m/s")
         lines += [f"            reaches for {r.hold:g} s at point {r.at}" for r in person.reach]
     return lines + [f"guardrails  {show_path(path)}" for path in task.guardrail_files]
-
-
-def _guardrails_data(rules: GuardrailSet) -> dict[str, Any]:
-    from robotctl.guardrails.load import canonical
-
-    return {
-        "name": rules.name,
-        "sha256": rules.sha256,
-        "assumptions": vars(rules.assumptions),
-        "guardrails": [json.loads(canonical(rule)) for rule in rules.guardrails],
-        "relaxed": rules.relaxed,
-    }
 
 
 def _guardrails_lines(rules: GuardrailSet) -> list[str]:

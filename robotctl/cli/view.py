@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -254,6 +254,18 @@ def progress_bar(total: int, what: str) -> Iterator[Progressing]:
     shown = Progressing(total, what, console(stderr=True))
     with shown.bar:
         yield shown
+
+
+@contextmanager
+def time_bar(duration: float, what: str) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr over `duration` simulated seconds; call what it gives with the time that has been reached."""
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} of {task.total:.0f} s"))
+    with Bar(*columns, TimeRemainingColumn(), console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=duration)
+        yield lambda time: bar.update(task, completed=time)
 
 
 def _figure(value: float) -> str:

@@ -1,7 +1,8 @@
-"""This file packs the files behind a task into an attachment, and unpacks them for judging the episode again.
+"""This file packs the files behind a task into an attachment, and unpacks them for judging or running it again.
 
-The bundle is self-contained: a task of a user's own that refers to packaged scenes carries copies of them. It is
-the same bytes whenever the files are the same.
+The bundle is self-contained: a task of a user's own that refers to packaged scenes carries copies of them, and the
+people who were there are written down, be they the task's own or others. It is the same bytes whenever the files and
+the people are the same.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
 
 from robotctl.assets import tree_root
 from robotctl.errors import InvalidFileError
 from robotctl.files import one_line, parse_yaml
 from robotctl.scene import Scene
 from robotctl.scene_paths import PACKAGED, referenced, scenes_folder
-from robotctl.task import CLIPS, Task
+from robotctl.task import CLIPS, PersonPlan, Reach, Task
 
 ATTACHMENT = "files.zip"
 MANIFEST = "manifest.json"
@@ -48,6 +52,7 @@ class Unbundled:
     task: Path
     guardrails: tuple[Path, ...]
     relaxed: dict[str, str]
+    people: tuple[PersonPlan, ...]  # who was there; clips lead to the unpacked files
 
 
 def bundle(task: Task, guardrail_files: Sequence[Path] = (), relaxed: Mapping[str, str] | None = None) -> bytes:
@@ -68,6 +73,9 @@ def bundle(task: Task, guardrail_files: Sequence[Path] = (), relaxed: Mapping[st
         "task": names.of(task.path),
         "guardrails": [names.of(path) for path in guardrails],
         "relaxed": dict(relaxed or {}),
+        "people": [
+            _person(plan, plan.clip if plan.clip in CLIPS else names.of(Path(plan.clip))) for plan in task.people
+        ],
     }
     files[MANIFEST] = json.dumps(manifest, sort_keys=True).encode()
     stream = io.BytesIO()
@@ -91,11 +99,40 @@ def unbundled(data: bytes) -> Iterator[Unbundled]:
                 root / _safe(manifest["task"]),
                 tuple(root / _safe(name) for name in manifest["guardrails"]),
                 {str(k): str(v) for k, v in manifest["relaxed"].items()},
+                tuple(_person_from(values, root) for values in manifest["people"]),
             )
         except _BROKEN as error:
             reason = one_line(f"{type(error).__name__}: {error}")[:200]
             raise InvalidFileError(f"the files attached to the episode are broken: {reason}") from None
         yield files
+
+
+def _person(plan: PersonPlan, clip: str) -> dict[str, Any]:
+    """A plan as JSON values, with another name for its clip."""
+    reach = [{**vars(reach), "target": reach.target.tolist()} for reach in plan.reach]
+    return {**vars(plan), "clip": clip, "path": plan.path.tolist(), "reach": reach}
+
+
+def _person_from(values: Mapping[str, Any], root: Path) -> PersonPlan:
+    """The plan that `_person` was given; ValueError, TypeError or KeyError for anything else."""
+    plan = PersonPlan(**values)
+    reach = (Reach(**each) for each in values["reach"])
+    return replace(
+        plan,
+        clip=plan.clip if plan.clip in CLIPS else str(root / _safe(plan.clip)),
+        path=_finite(plan.path).reshape(-1, 2),
+        speed=float(plan.speed),
+        start=float(plan.start),
+        reach=tuple(replace(each, target=_finite(each.target).reshape(3)) for each in reach),
+        jitter=float(plan.jitter),
+    )
+
+
+def _finite(numbers: Any) -> np.ndarray:
+    array = np.asarray(numbers, float)
+    if not np.isfinite(array).all():
+        raise ValueError("a place that is not finite")
+    return array
 
 
 def scene_files(scene: Scene) -> tuple[Path, ...]:

@@ -32,7 +32,7 @@ TOPICS = {
     "/status": "Status",  # last: it completes the step
 }
 _CLASS = {name: message_class(name) for name in TOPICS.values()}
-_Margin, _Foreseen, _Term = message_class("Margin"), message_class("Foreseen"), message_class("Term")
+_Margin, _Foreseen, _Named = message_class("Margin"), message_class("Foreseen"), message_class("Named")
 _NOWHERE = float("nan")
 
 Message = Any  # a protobuf message of robotctl.episode.schema
@@ -77,6 +77,7 @@ def decode(messages: dict[str, bytes]) -> Step:
         message=status.message,
         timing=Timing(timing.plan_ms, timing.filter_ms, timing.tick_ms) if timing is not None else None,
         braked=status.braked,
+        judged={margin.name: margin.value for margin in status.judged},
     )
 
 
@@ -200,7 +201,7 @@ def decode_state(message: Message, observation: Observation) -> State:
 def encode_plan(plan: PlanSummary) -> Message:
     return _CLASS["Plan"](
         status=plan.status,
-        terms=[_Term(name=name, cost=cost) for name, cost in plan.cost.items()],
+        terms=[_Named(name=name, value=cost) for name, cost in plan.cost.items()],
         iterations=plan.iterations,
         fresh=plan.fresh,
         margins=[_Foreseen(id=k, value=m.value, bound=m.bound, at=m.at, soon=m.soon) for k, m in plan.margins.items()],
@@ -211,7 +212,7 @@ def encode_plan(plan: PlanSummary) -> Message:
 def decode_plan(message: Message) -> PlanSummary:
     return PlanSummary(
         status=message.status,
-        cost={term.name: term.cost for term in message.terms},
+        cost={term.name: term.value for term in message.terms},
         iterations=message.iterations,
         fresh=message.fresh,
         margins={m.id: Foreseen(m.value, m.bound, m.at, m.soon) for m in message.margins},
@@ -295,4 +296,5 @@ def encode_status(step: Step) -> Message:
         distance_to_people=step.distance_to_people,
         message=step.message,
         braked=step.braked,
+        judged=[_Named(name=name, value=margin) for name, margin in step.judged.items()],
     )

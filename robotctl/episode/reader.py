@@ -59,17 +59,23 @@ class EpisodeLog:
     @property
     def steps(self) -> Iterator[Step]:
         """The steps from the first to the last sound one; read as they are asked for."""
+        for messages in self.messages:
+            try:
+                step = decode(messages)
+            except (DecodeError, ValueError, KeyError) as error:
+                raise InvalidFileError(f"{show_path(self.path)}: a step cannot be decoded: {error!r}") from None
+            yield step
+
+    @property
+    def messages(self) -> Iterator[dict[str, bytes]]:
+        """The protobuf messages of every step by topic, as they were logged."""
         messages: dict[str, bytes] = {}
         for topic, _, data in _messages(self.path, self.chunks):
             if topic not in TOPICS:
                 continue
             messages[topic] = data
             if topic == LAST_TOPIC:
-                try:
-                    step = decode(messages)
-                except (DecodeError, ValueError, KeyError) as error:
-                    raise InvalidFileError(f"{show_path(self.path)}: a step cannot be decoded: {error!r}") from None
-                yield step
+                yield messages
                 messages = {}
 
 

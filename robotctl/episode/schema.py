@@ -58,12 +58,12 @@ message Belief {
 
 message Margin { string id = 1; double present = 2; double predicted = 3; }
 
-message Term { string name = 1; double cost = 2; }
+message Named { string name = 1; double value = 2; }
 message Foreseen { string id = 1; double value = 2; double bound = 3; double at = 4; double soon = 5; }
 
 message Plan {
   string status = 1;
-  repeated Term terms = 2;
+  repeated Named terms = 2;
   int32 iterations = 3;
   bool fresh = 4;
   repeated Foreseen margins = 5;
@@ -110,6 +110,7 @@ message Status {
   double distance_to_people = 9;
   string message = 10;
   bool braked = 11;
+  repeated Named judged = 12;
 }
 
 message Timing { double plan_ms = 1; double filter_ms = 2; double tick_ms = 3; }

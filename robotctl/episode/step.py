@@ -76,6 +76,7 @@ class Step:
     distance_to_people: float = float("inf")  # nearest point of the robot to a believed keypoint [m]
     message: str = ""  # something worth a line in the timeline; empty on most ticks
     timing: Timing | None = None
+    judged: dict[str, float] = field(default_factory=dict)  # true margins within the tick, where small (judge.NEAR)
     braked: bool = False  # somebody pressed Ctrl-C: the robot comes to rest, whatever the mission wants
 
     @property

@@ -51,7 +51,6 @@ class GuardrailSet:
     name: str
     assumptions: Assumptions
     guardrails: tuple[Guardrail, ...]
-    text: str  # the files' sources
     sha256: str  # of the resolved rules, assumptions and relaxations
     relaxed: dict[str, str]  # id of a rule that was taken out -> the reason given
 
@@ -225,7 +224,6 @@ def load_guardrails(
         name="+".join(file.name for _, file in documents),
         assumptions=assumptions,
         guardrails=tuple(kept.values()),
-        text="\n".join(document.text for document, _ in documents),
         sha256=hashlib.sha256(_json(resolved).encode()).hexdigest(),
         relaxed=relaxed,
     )
@@ -358,6 +356,17 @@ def _regions(document: Document, location: Location, file: _KeepOutFile, scene: 
         names = {region.name for region in scene.regions}
         document.fail((*location, "region"), f"no region '{file.region}'{nearest(str(file.region), names)}")
     return found
+
+
+def resolved_values(rules: GuardrailSet) -> dict[str, Any]:
+    """What is in force, with every number in SI units, as JSON values."""
+    return {
+        "name": rules.name,
+        "sha256": rules.sha256,
+        "assumptions": asdict(rules.assumptions),
+        "guardrails": [{**json.loads(canonical(rule)), "unit": rule.unit} for rule in rules.guardrails],
+        "relaxed": dict(rules.relaxed),
+    }
 
 
 # ---- finding ---------------------------------------------------------------------------------------------------

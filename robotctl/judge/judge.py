@@ -48,6 +48,7 @@ REST = 0.02  # [m/s]
 SETTLED = 0.25  # [s] after its reference stopped, what moves the robot is not its drives; and after a push it stands
 NEAR_PEOPLE = Separation | BladeSpeed | Hot  # rules on speed by distance
 PRESSING = 1.0  # a pad that presses with less holds nothing [N]
+NEAR = {"m": 0.5, "m/s": 0.5, "1": 0.5, "N": 100.0}  # margins worth telling of, by the guardrail's unit
 STEP = 1.0 / 240.0  # [s] length of the first step, which has none before it
 
 
@@ -68,6 +69,7 @@ class Judge:
         self._task = task
         self._rules = tuple(guardrails.guardrails)
         self._records = [Record() for _ in self._rules]
+        self._near = [NEAR[rule.unit] for rule in self._rules]
         self._objects = object_bodies(scene)
         self._grip = Grip({name: body.surface.points for name, body in self._objects.items()})
         self._things = Things(self._rules, self._objects)
@@ -92,6 +94,16 @@ class Judge:
         """Judges one tick of ground truth; `reference` (K, 10) are the joint references at its steps."""
         self._observe(truth, reference, [record.ceiling for record in self._records])
 
+    def observe_near(self, truth: Truth, reference: np.ndarray | None = None) -> dict[str, float]:
+        """Judges one tick like `observe`, and returns the smallest margins within it that are below NEAR.
+
+        By guardrail id, in the guardrail's unit; NaN is unsafe. Costs a third more than `observe`.
+        """
+        ceilings = [max(near, record.ceiling) for near, record in zip(self._near, self._records, strict=True)]
+        found = self._smallest(self._observe(truth, reference, ceilings))
+        near = {rule.header.id: NEAR[rule.unit] for rule in self._rules}
+        return {name: margin for name, margin in found.items() if not margin >= near[name]}
+
     def sensed(self, observation: Observation) -> None:
         """Compares what was sensed at the beginning of the tick that was observed last with the truth."""
         self._monitor.sensing(observation)
@@ -100,9 +112,12 @@ class Judge:
         """Judges one tick like `observe`, and returns the smallest margin of every guardrail within this tick.
 
         By guardrail id, in the guardrail's unit; inf where it was silent, NaN is unsafe. `observe` looks only at what
-        could lower the episode's worst margin, which is cheaper; the verdict is the same.
+        could lower the episode's worst margin, which is three times cheaper; the verdict is the same.
         """
-        margins = self._observe(truth, reference, [np.inf] * len(self._rules))
+        return self._smallest(self._observe(truth, reference, [np.inf] * len(self._rules)))
+
+    def _smallest(self, margins: Sequence[np.ndarray]) -> dict[str, float]:
+        """The smallest of the margins (K,) of every rule, by guardrail id; several rules may share one."""
         out: dict[str, float] = {}
         for rule, margin in zip(self._rules, margins, strict=True):
             name = rule.header.id

@@ -21,7 +21,7 @@ from robotctl.guardrails.load import load_guardrails
 from robotctl.kind_files import load_kinds
 from robotctl.planning.motion.problem import load_problems
 from robotctl.remarks import scene_remarks
-from robotctl.replay import timeline
+from robotctl.replay.timeline import timeline
 from robotctl.scene import Scene
 from robotctl.scene_files import load_scene
 from robotctl.simulation.motion_file import read_motion

@@ -1,19 +1,17 @@
-"""This file turns an episode's log into what happened when, and judges it again from its own ground truth."""
+"""This file turns an episode's log into what happened when."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from robotctl.episode.bundle import ATTACHMENT, unbundled
 from robotctl.episode.reader import EpisodeLog
-from robotctl.errors import InvalidFileError, UsageError
-from robotctl.jsontext import plain
+from robotctl.errors import UsageError
+from robotctl.replay.predictions import Honesty, Receipt, predictions, receipt, units_of
 
 STILL = 1e-3  # reference joint speed below which the robot stands [m/s, rad/s], as in the controller
 
@@ -42,6 +40,10 @@ class Timeline:
     stopped: list[bool] = field(default_factory=list)
     contacts: list[tuple[float, str, str]] = field(default_factory=list)  # with people: time, link, person
     messages: list[tuple[float, str]] = field(default_factory=list)
+    appraisal: list[float] = field(default_factory=list)  # success probability of the present plan, NaN: none yet
+    judged: dict[str, list[float]] = field(default_factory=dict)  # true margins where small, inf elsewhere
+    units: dict[str, str] = field(default_factory=dict)  # of margins, by guardrail id
+    honesty: dict[str, Honesty] = field(default_factory=dict)  # of the plans, by guardrail id
 
     @property
     def start(self) -> float:
@@ -57,6 +59,7 @@ def timeline(log: EpisodeLog, start: float = 0.0, end: float = math.inf) -> Time
     from robotctl.robot import DQ_MAX
 
     line = Timeline()
+    receipts: list[Receipt] = []
     touching: set[tuple[str, str]] = set()
     for step in log.steps:
         now = step.observation.time
@@ -74,6 +77,10 @@ def timeline(log: EpisodeLog, start: float = 0.0, end: float = math.inf) -> Time
         for name in line.margins.keys() | step.margins.keys():
             present = step.margins.get(name, (math.inf, math.inf))[0]
             line.margins.setdefault(name, [math.inf] * known).append(present)
+        for name in line.judged.keys() | step.judged.keys():
+            line.judged.setdefault(name, [math.inf] * known).append(step.judged.get(name, math.inf))
+        line.appraisal.append(step.appraisal[1] if step.appraisal else math.nan)
+        receipts.append(receipt(step))
         line.stopped.append(step.verdict.stopped)
         if step.verdict.intervened:
             _extend(line.interventions, step.verdict.reason or "intervened", now, gap=0.11)
@@ -82,6 +89,8 @@ def timeline(log: EpisodeLog, start: float = 0.0, end: float = math.inf) -> Time
         touching = touched
         if step.message:
             line.messages.append((now, step.message))
+    line.units = units_of(log)
+    line.honesty = predictions(receipts, line.units)
     if not line.time:
         raise UsageError(f"{log.path}: nothing between {start:g} s and {end:g} s; it lasts {log.duration:.2f} s")
     return line
@@ -114,54 +123,16 @@ def timeline_dict(line: Timeline) -> dict[str, Any]:
             "met": line.objective[-1],
         },
         "min_margins": {name: min(values) for name, values in sorted(line.margins.items())},
+        "min_margins_judged": {name: min(values) for name, values in sorted(line.judged.items())},
+        "predictions": {name: honesty.to_dict() for name, honesty in line.honesty.items()},
+        "appraisal": [
+            {"time": t, "success_probability": b}
+            for t, (a, b) in zip(line.time[1:], pairwise(line.appraisal), strict=True)
+            if b == b and a != b
+        ],
         "min_distance_to_people_m": min(line.distance),
         "interventions": [vars(span) for span in line.interventions],
         "stopped_ticks": sum(line.stopped),
         "contacts": [{"time": t, "link": link, "person": person} for t, link, person in line.contacts],
         "messages": [{"time": t, "text": text} for t, text in line.messages],
     }
-
-
-@dataclass(frozen=True)
-class Rejudged:
-    """A verdict recomputed from a log, beside the one that was logged."""
-
-    verdict: dict[str, Any]
-    differences: tuple[str, ...]  # where the two differ; () when they are the same
-    logged: bool  # the log holds a verdict to compare with
-
-    @property
-    def matches_log(self) -> bool:
-        return self.logged and not self.differences
-
-
-def judge_again(log: EpisodeLog) -> Rejudged:
-    """Judges the ground truth in the log by the scene, task and guardrails attached to it."""
-    from robotctl.guardrails.load import load_guardrails
-    from robotctl.judge import Judge
-    from robotctl.task import load_task, spoken_of
-
-    if ATTACHMENT not in log.attachments:
-        raise InvalidFileError(f"{log.path}: no attachment '{ATTACHMENT}': it cannot be judged again")
-    with unbundled(log.attachments[ATTACHMENT]) as files:
-        task = load_task(files.task)
-        guardrails = load_guardrails(files.guardrails, task.scene, files.relaxed, spoken_of(task))
-        judge = Judge(task.scene, guardrails, task)
-        for step in log.steps:
-            judge.observe(step.truth, step.reference)
-            judge.sensed(step.observation)
-        verdict = plain(judge.verdict().to_dict())
-    differences = list(differing(verdict, {key: (log.summary or {}).get(key) for key in verdict}))
-    expected = log.metadata.get("guardrails_sha256")
-    if expected not in (None, guardrails.sha256):
-        differences.append("guardrails: the attached files are not those that were in force")
-    return Rejudged(verdict, tuple(differences) if log.summary is not None else (), log.summary is not None)
-
-
-def differing(a: Any, b: Any, where: str = "") -> Iterator[str]:
-    """Where two JSON values differ."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        for key in sorted(a.keys() | b.keys()):
-            yield from differing(a.get(key), b.get(key), f"{where}.{key}" if where else key)
-    elif a != b:
-        yield f"{where}: {a} instead of {b}"

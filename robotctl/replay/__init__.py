@@ -1,0 +1,1 @@
+"""Recorded episodes: what happened when, judged again, run again, and shown."""
