@@ -72,6 +72,33 @@ def episodes_info(
         terminal.print(f"  attached: {safe(name)}, {size} bytes")
 
 
+@app.command("recover")
+def episodes_recover(
+    episode: Annotated[Path, typer.Argument(help="An episode that was cut short.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write.", show_default="beside it, NAME-recovered.mcap")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Writes what can be read of a broken episode to a sound file, for tools that need one. It stays incomplete.
+
+    `robotctl replay` and `info` read broken episodes as they are; nothing has to be recovered for them.
+    """
+    from robotctl.cli.output import console, print_json
+    from robotctl.cli.report import safe
+    from robotctl.episode.reader import read_episode
+    from robotctl.episode.recovery import recover
+
+    log = read_episode(episode)
+    out = out or episode.with_name(f"{episode.stem}-recovered.mcap")
+    steps = recover(log, out)
+    if as_json:
+        answer = {"path": out, "steps": steps, "duration_s": log.duration, "damage": log.damage, "digest": log.digest}
+        print_json({"schema": "robotctl/recovered.v1", **answer})
+        return
+    console().print(f"{safe(out)}: {steps} steps, {log.duration:.2f} s; incomplete: {safe(log.damage)}")
+
+
 def about(log: EpisodeLog) -> dict[str, Any]:
     """The figures of one episode file."""
     summary = log.summary or {}

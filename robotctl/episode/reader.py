@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -89,7 +89,7 @@ def read_episode(path: str | Path) -> EpisodeLog:
     damage: str | None = None
     chunks = count = last = 0
     ended = False
-    topics: dict[int, str] = {}
+    known = _Channels()
     with _open(path) as stream:
         try:
             for record in StreamReader(stream, emit_chunks=True, record_size_limit=MAX_RECORD).records:
@@ -104,7 +104,7 @@ def read_episode(path: str | Path) -> EpisodeLog:
                     attachments[record.name] = record.data
                     digest.attachment(record.name, record.data)
                 elif isinstance(record, Chunk):
-                    for topic, stamp, data in list(_of_chunk(record, topics)):
+                    for topic, stamp, data in list(_of_chunk(record, known)):
                         digest.message(topic, stamp, data)
                         if topic == LAST_TOPIC:
                             count, last = count + 1, stamp
@@ -168,9 +168,25 @@ def _open(path: Path) -> BinaryIO:
     return stream
 
 
-def _messages(path: Path, chunks: int) -> Iterator[tuple[str, int, bytes]]:
-    """Topic, stamp [ns] and data of the messages in the first `chunks` chunks."""
-    topics: dict[int, str] = {}
+def recorded(log: EpisodeLog) -> Iterator[tuple[str, int, bytes, Schema]]:
+    """Topic, stamp [ns], data and schema of every sound message, in the order in which they were written."""
+    known = _Channels()
+    for topic, stamp, data in _messages(log.path, log.chunks, known):
+        yield topic, stamp, data, known.schema_of[topic]
+
+
+@dataclass
+class _Channels:
+    """What the chunks read so far say of their messages."""
+
+    topics: dict[int, str] = field(default_factory=dict)  # by channel
+    schemas: dict[int, Schema] = field(default_factory=dict)
+    schema_of: dict[str, Schema] = field(default_factory=dict)  # by topic
+
+
+def _messages(path: Path, chunks: int, known: _Channels | None = None) -> Iterator[tuple[str, int, bytes]]:
+    """Topic, stamp [ns] and data of the messages in the first `chunks` chunks; what they are goes into `known`."""
+    known = known or _Channels()
     if chunks == 0:  # nothing sound to read
         return
     with _open(path) as stream:
@@ -178,19 +194,22 @@ def _messages(path: Path, chunks: int) -> Iterator[tuple[str, int, bytes]]:
             if not isinstance(record, Chunk):
                 continue
             chunks -= 1
-            yield from _of_chunk(record, topics)
+            yield from _of_chunk(record, known)
             if chunks == 0:
                 return
 
 
-def _of_chunk(chunk: Chunk, topics: dict[int, str]) -> Iterator[tuple[str, int, bytes]]:
+def _of_chunk(chunk: Chunk, known: _Channels) -> Iterator[tuple[str, int, bytes]]:
     size = zstandard.frame_content_size(chunk.data) if chunk.compression == "zstd" else 0
     if chunk.compression not in ("zstd", "") or max(chunk.uncompressed_size, size) > MAX_CHUNK:
         raise ValueError("a chunk of a kind or size that robotctl does not write")
     for record in breakup_chunk(chunk, validate_crc=True):
         if isinstance(record, Channel):
-            topics[record.id] = record.topic
+            known.topics[record.id] = record.topic
+            known.schema_of[record.topic] = known.schemas[record.schema_id]
         elif isinstance(record, Message):
-            yield topics[record.channel_id], record.log_time, record.data
-        elif not isinstance(record, Schema):
+            yield known.topics[record.channel_id], record.log_time, record.data
+        elif isinstance(record, Schema):
+            known.schemas[record.id] = record
+        else:
             raise ValueError(f"unexpected {type(record).__name__} in a chunk")

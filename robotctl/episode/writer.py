@@ -44,7 +44,7 @@ class EpisodeWriter:
         scene: Scene | None = None,
     ) -> None:
         self.path = Path(path)
-        self._stream = _create(self.path)
+        self._stream = create(self.path)
         self._context = foxglove.Context()
         self._channels: dict[str, foxglove.Channel] = {}
         self._drawing = Drawing(scene)
@@ -197,8 +197,8 @@ class _Sink:
             raise self.error
 
 
-def _create(path: Path) -> BinaryIO:
-    """Opens a file that did not exist before, for this process alone."""
+def create(path: Path) -> BinaryIO:
+    """Opens a file that did not exist before, for this process alone; UsageError if it does, EpisodeWriteError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return cast(BinaryIO, path.open("xb", buffering=0))
