@@ -65,3 +65,17 @@ def keypoint_part(name: str) -> str:
 
 
 KEYPOINT_PART = np.array([PARTS.index(keypoint_part(name)) for name in KEYPOINTS])
+
+
+def capsule_poses(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Middle (N, 3) and orientation (N, 4) xyzw of the capsules of keypoints (..., J, 3), their axis along z.
+
+    The shortest turn from z to the axis: q = (z x axis, 1 + z . axis) normalised; half a turn about x at -z.
+    """
+    a, b = keypoints[..., CAPSULE_A, :].reshape(-1, 3), keypoints[..., CAPSULE_B, :].reshape(-1, 3)
+    axis = b - a
+    axis /= np.maximum(np.sqrt(np.sum(axis * axis, axis=1, keepdims=True)), 1e-9)
+    turn = np.stack([-axis[:, 1], axis[:, 0], np.zeros(len(axis)), 1.0 + axis[:, 2]], axis=1)
+    turn[axis[:, 2] < -0.999999] = (1.0, 0.0, 0.0, 0.0)
+    turn /= np.sqrt(np.sum(turn * turn, axis=1, keepdims=True))
+    return 0.5 * (a + b), turn

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from robotctl.body import CAPSULE_A, CAPSULE_B, KEYPOINTS
+from robotctl.body import KEYPOINTS, capsule_poses
 from robotctl.errors import UsageError
 from robotctl.robot import STROKE
 from robotctl.scene import Scene
@@ -209,15 +209,8 @@ class BulletSimulator:
         poses = [person.keypoints(time) for row in plans for time, person in zip(row.tolist(), people, strict=True)]
         self._first_ahead = first
         self._keypoints_ahead = np.array(poses).reshape(len(times), len(people), len(KEYPOINTS), 3)
-        a = self._keypoints_ahead[:, :, CAPSULE_A].reshape(-1, 3)
-        b = self._keypoints_ahead[:, :, CAPSULE_B].reshape(-1, 3)
-        axis = b - a
-        axis /= np.maximum(np.sqrt(np.sum(axis * axis, axis=1, keepdims=True)), 1e-9)
-        # The shortest turn from z to the axis: q = (z x axis, 1 + z . axis) normalised; half a turn about x at -z.
-        turn = np.stack([-axis[:, 1], axis[:, 0], np.zeros(len(axis)), 1.0 + axis[:, 2]], axis=1)
-        turn[axis[:, 2] < -0.999999] = (1.0, 0.0, 0.0, 0.0)
-        turn /= np.sqrt(np.sum(turn * turn, axis=1, keepdims=True))
-        self._middle = (0.5 * (a + b)).reshape(len(times), -1, 3).tolist()
+        middle, turn = capsule_poses(self._keypoints_ahead)
+        self._middle = middle.reshape(len(times), -1, 3).tolist()
         self._turn = turn.reshape(len(times), -1, 4).tolist()
 
     def _place_people(self, k: int) -> None:

@@ -1,0 +1,46 @@
+"""This file draws what the safety filter verified in a tick: everywhere the hand may be until the robot stands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robotctl.episode.bundle import Unbundled
+from robotctl.episode.reader import EpisodeLog
+from robotctl.episode.step import Step
+from robotctl.guardrails.guardrail import Assumptions
+from robotctl.guardrails.joint_limits import JointLimits
+from robotctl.guardrails.load import load_guardrails
+from robotctl.robot import BRAKE, HAND
+from robotctl.safety.brake import brake_velocities
+from robotctl.safety.safety_filter import LIMIT_SHARE
+from robotctl.safety.tube import levers, worst_case
+from robotctl.scene import Scene
+from robotctl.skills.context import robot_holding
+from robotctl.state import N_JOINTS
+
+EVERY = 2  # of its samples, 25 ms apart, one in so many is drawn
+
+
+class Certified:
+    """Tubes of one episode, with the assumptions and limits that were in force."""
+
+    def __init__(self, log: EpisodeLog, scene: Scene, files: Unbundled) -> None:
+        rules = load_guardrails(files.guardrails, scene, files.relaxed)
+        shares = [rule.fraction for rule in rules.guardrails if isinstance(rule, JointLimits)]
+        self._filtered = log.metadata.get("arm", "full") in ("full", "filter-only")
+        self._limit = BRAKE * LIMIT_SHARE * min(shares, default=1.0)
+        self._assumptions: Assumptions = rules.assumptions
+        self._kinds = scene.kinds
+
+    def tube(self, step: Step) -> np.ndarray:
+        """Spheres x y z r (n, 4) [m] that hold hand and load from now until the robot stands; (0, 4) if it stands."""
+        velocity = step.verdict.action[:N_JOINTS]
+        if not self._filtered or not (velocity.any() or step.state.robot.dq_ref.any()):
+            return np.zeros((0, 4))
+        robot = robot_holding(self._kinds, step.state.robot.held)
+        path = np.concatenate([velocity[None], brake_velocities(velocity, self._limit)])
+        lever = levers(robot, self._assumptions.object_error)
+        sweep = worst_case(robot, lever, step.state.robot, [path], (), step.state.time, self._assumptions, 0.0).sweep
+        shown = robot.spheres.frame == HAND
+        center, radius = sweep.center[::EVERY, shown], sweep.radius[::EVERY, shown]
+        return np.concatenate([center, radius[..., None]], axis=2).reshape(-1, 4)

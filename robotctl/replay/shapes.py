@@ -1,0 +1,239 @@
+"""This file turns URDFs and their OBJ meshes into coloured triangles, and joint positions into poses of links.
+
+It reads what the physics engine is given, after robotctl.assets has checked it: OBJ meshes, materials with a diffuse
+colour or a texture (of which only the mean colour is used), fixed, revolute and prismatic joints.
+"""
+
+from __future__ import annotations
+
+import functools
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+GREY = (0.7, 0.7, 0.7)
+Color = tuple[float, float, float]  # red, green, blue, 0 to 1
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles of one colour."""
+
+    vertices: np.ndarray  # (V, 3) [m]
+    faces: np.ndarray  # (F, 3) indices of vertices
+    color: Color
+    opacity: float = 1.0
+    textured: bool = False  # the colour is the mean of a texture
+
+    def moved(self, pose: np.ndarray) -> Mesh:
+        """The mesh in another frame: pose (4, 4)."""
+        return replace(self, vertices=self.vertices @ pose[:3, :3].T + pose[:3, 3])
+
+
+@dataclass(frozen=True)
+class Joint:
+    """How a link hangs on another."""
+
+    name: str
+    kind: str  # fixed, revolute, continuous, prismatic
+    parent: str
+    origin: np.ndarray  # (4, 4)
+    axis: np.ndarray  # (3,)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The visible meshes of a URDF by link, and the joints that move them."""
+
+    meshes: dict[str, tuple[Mesh, ...]]
+    joints: dict[str, Joint]  # by child link
+
+    def poses(self, positions: Mapping[str, np.ndarray], count: int = 1) -> dict[str, np.ndarray]:
+        """Pose (T, 4, 4) of every link; positions (T,) by joint, those that are not named stay at 0."""
+        found: dict[str, np.ndarray] = {}
+
+        def pose(link: str) -> np.ndarray:
+            if link not in found:
+                joint = self.joints.get(link)
+                if joint is None:
+                    found[link] = np.tile(np.eye(4), (count, 1, 1))
+                else:
+                    value = np.asarray(positions.get(joint.name, np.zeros(count)), float)
+                    found[link] = pose(joint.parent) @ joint.origin @ _motion(joint, value)
+            return found[link]
+
+        return {link: pose(link) for link in self.meshes}
+
+
+def _motion(joint: Joint, value: np.ndarray) -> np.ndarray:
+    """What a joint at `value` (T,) adds to its origin, (T, 4, 4)."""
+    out = np.tile(np.eye(4), (len(value), 1, 1))
+    if joint.kind == "prismatic":
+        out[:, :3, 3] = value[:, None] * joint.axis
+    elif joint.kind in ("revolute", "continuous"):  # Rodrigues' formula
+        x, y, z = joint.axis
+        skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+        s, c = np.sin(value)[:, None, None], np.cos(value)[:, None, None]
+        out[:, :3, :3] = np.eye(3) + s * skew + (1.0 - c) * (skew @ skew)
+    return out
+
+
+def read_figure(urdf: Path, find: Callable[[str], Path] | None = None, simplify: float = 0.0) -> Figure:
+    """The figure of a URDF. find: the file behind a mesh's name; simplify: see `simplified` [m]."""
+    root = ElementTree.parse(urdf).getroot()
+    find = find or (lambda name: urdf.parent / name)
+    meshes = {}
+    for link in root.iter("link"):
+        parts: list[Mesh] = []
+        for visual in link.iter("visual"):
+            mesh = visual.find("geometry/mesh")
+            if mesh is None:
+                continue
+            rgba = visual.find("material/color")
+            color = None if rgba is None else _floats(rgba.get("rgba"))[:3]
+            origin = _pose(visual.find("origin"))
+            for part in read_mesh(find(str(mesh.get("filename"))), simplify):
+                shown = part if color is None or part.textured else replace(part, color=_color(color))
+                parts.append(shown.moved(origin))
+        meshes[str(link.get("name"))] = tuple(parts)
+    joints = {}
+    for joint in root.iter("joint"):
+        parent, child, axis = joint.find("parent"), joint.find("child"), joint.find("axis")
+        if parent is None or child is None:
+            continue
+        direction = np.array([1.0, 0.0, 0.0]) if axis is None else np.array(_floats(axis.get("xyz")))
+        joints[str(child.get("link"))] = Joint(
+            str(joint.get("name")),
+            str(joint.get("type")),
+            str(parent.get("link")),
+            _pose(joint.find("origin")),
+            direction,
+        )
+    return Figure(meshes, joints)
+
+
+@functools.cache
+def read_mesh(path: Path, simplify: float = 0.0) -> tuple[Mesh, ...]:
+    """The triangles of an OBJ file, a mesh for each of its materials."""
+    vertices: list[list[float]] = []
+    faces: dict[str, list[tuple[int, int, int]]] = {}
+    looks: dict[str, tuple[Color, bool]] = {}
+    material = ""
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "v":
+            vertices.append([float(number) for number in rest.split()[:3]])
+        elif word == "f":
+            corners = [int(corner.split("/")[0]) for corner in rest.split()]
+            corners = [c - 1 if c > 0 else len(vertices) + c for c in corners]
+            triangles = zip(corners[1:-1], corners[2:], strict=True)
+            faces.setdefault(material, []).extend((corners[0], b, c) for b, c in triangles)
+        elif word == "usemtl":
+            material = rest.strip()
+        elif word == "mtllib":
+            looks |= _materials(path.parent / rest.strip())
+    points = np.array(vertices, float).reshape(-1, 3)
+    out = []
+    for name, triangles in faces.items():
+        color, textured = looks.get(name, (GREY, False))
+        mesh = Mesh(points, np.array(triangles, np.int64), color, textured=textured)
+        out.append(simplified(mesh, simplify))
+    return tuple(out)
+
+
+def simplified(mesh: Mesh, grid: float) -> Mesh:
+    """The mesh with the vertices that share a cell of a grid [m] joined to one; unused ones and slivers left out.
+
+    grid 0 joins only vertices that are the same.
+    """
+    cells = mesh.vertices if grid == 0.0 else np.round(mesh.vertices / grid)
+    _, first, index = np.unique(cells, axis=0, return_index=True, return_inverse=True)
+    faces = index.reshape(-1)[mesh.faces]
+    faces = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
+    used, compact = np.unique(faces, return_inverse=True)
+    return replace(mesh, vertices=mesh.vertices[first][used], faces=compact.reshape(-1, 3))
+
+
+def joined(meshes: list[Mesh]) -> list[Mesh]:
+    """The meshes with those of one colour and opacity made one."""
+    groups: dict[tuple[Color, float], list[Mesh]] = {}
+    for mesh in meshes:
+        groups.setdefault((mesh.color, mesh.opacity), []).append(mesh)
+    out = []
+    for (color, opacity), parts in groups.items():
+        starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+        faces = [part.faces + start for part, start in zip(parts, starts[:-1], strict=True)]
+        out.append(Mesh(np.concatenate([part.vertices for part in parts]), np.concatenate(faces), color, opacity))
+    return out
+
+
+def box(center: np.ndarray, half: np.ndarray, yaw: float, color: Color) -> Mesh:
+    """A box that is turned about the vertical."""
+    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float) * half
+    c, s = np.cos(yaw), np.sin(yaw)
+    turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    faces = np.array(
+        [
+            [0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1],
+            [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3],
+        ]
+    )  # fmt: skip
+    return Mesh(corners @ turn.T + center, faces, color)
+
+
+def _materials(path: Path) -> dict[str, tuple[Color, bool]]:
+    """Diffuse colours of an MTL file by material, and whether each is the mean of a texture."""
+    looks: dict[str, tuple[Color, bool]] = {}
+    name = ""
+    if not path.is_file():
+        return looks
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        word, _, rest = line.strip().partition(" ")
+        if word == "newmtl":
+            name = rest.strip()
+        elif word == "Kd":
+            looks[name] = _color(_floats(rest)), False
+        elif word == "map_Kd":
+            mean = _mean_color(path.parent / rest.strip())
+            looks[name] = (mean, True) if mean else (GREY, False)
+    return looks
+
+
+@functools.cache
+def _mean_color(path: Path) -> Color | None:
+    """The mean colour of a texture; None when it cannot be read."""
+    try:
+        from PIL import Image
+
+        with Image.open(path) as image:
+            return _color(np.asarray(image.convert("RGB"), float).reshape(-1, 3).mean(axis=0) / 255.0)
+    except (ImportError, OSError):
+        return None
+
+
+def _pose(origin: ElementTree.Element | None) -> np.ndarray:
+    """Pose (4, 4) of a URDF origin: rotations about the fixed axes x, y, z, in this order."""
+    out = np.eye(4)
+    if origin is None:
+        return out
+    out[:3, 3] = _floats(origin.get("xyz") or "0 0 0")
+    roll, pitch, yaw = _floats(origin.get("rpy") or "0 0 0")
+    (sr, cr), (sp, cp), (sy, cy) = ((np.sin(a), np.cos(a)) for a in (roll, pitch, yaw))
+    out[:3, :3] = [
+        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+        [-sp, cp * sr, cp * cr],
+    ]
+    return out
+
+
+def _floats(text: str | None) -> list[float]:
+    return [float(number) for number in (text or "").split()]
+
+
+def _color(values: np.ndarray | list[float]) -> Color:
+    red, green, blue = (min(1.0, max(0.0, float(value))) for value in values[:3])
+    return red, green, blue
