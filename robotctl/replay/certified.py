@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from robotctl.episode.bundle import Unbundled
 from robotctl.episode.reader import EpisodeLog
-from robotctl.episode.step import Step
 from robotctl.guardrails.guardrail import Assumptions
 from robotctl.guardrails.joint_limits import JointLimits
 from robotctl.guardrails.load import load_guardrails
@@ -16,9 +17,18 @@ from robotctl.safety.safety_filter import LIMIT_SHARE
 from robotctl.safety.tube import levers, worst_case
 from robotctl.scene import Scene
 from robotctl.skills.context import robot_holding
-from robotctl.state import N_JOINTS
+from robotctl.state import N_JOINTS, RobotState
 
 EVERY = 2  # of its samples, 25 ms apart, one in so many is drawn
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a tick's tube is made of."""
+
+    time: float  # [s]
+    robot: RobotState
+    action: np.ndarray  # (11,) what the filter let through
 
 
 class Certified:
@@ -32,15 +42,15 @@ class Certified:
         self._assumptions: Assumptions = rules.assumptions
         self._kinds = scene.kinds
 
-    def tube(self, step: Step) -> np.ndarray:
+    def tube(self, moment: Moment) -> np.ndarray:
         """Spheres x y z r (n, 4) [m] that hold hand and load from now until the robot stands; (0, 4) if it stands."""
-        velocity = step.verdict.action[:N_JOINTS]
-        if not self._filtered or not (velocity.any() or step.state.robot.dq_ref.any()):
+        velocity = moment.action[:N_JOINTS]
+        if not self._filtered or not (velocity.any() or moment.robot.dq_ref.any()):
             return np.zeros((0, 4))
-        robot = robot_holding(self._kinds, step.state.robot.held)
+        robot = robot_holding(self._kinds, moment.robot.held)
         path = np.concatenate([velocity[None], brake_velocities(velocity, self._limit)])
         lever = levers(robot, self._assumptions.object_error)
-        sweep = worst_case(robot, lever, step.state.robot, [path], (), step.state.time, self._assumptions, 0.0).sweep
+        sweep = worst_case(robot, lever, moment.robot, [path], (), moment.time, self._assumptions, 0.0).sweep
         shown = robot.spheres.frame == HAND
         center, radius = sweep.center[::EVERY, shown], sweep.radius[::EVERY, shown]
         return np.concatenate([center, radius[..., None]], axis=2).reshape(-1, 4)

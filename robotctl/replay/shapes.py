@@ -10,6 +10,7 @@ import functools
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -105,13 +106,8 @@ def read_figure(urdf: Path, find: Callable[[str], Path] | None = None, simplify:
         if parent is None or child is None:
             continue
         direction = np.array([1.0, 0.0, 0.0]) if axis is None else np.array(_floats(axis.get("xyz")))
-        joints[str(child.get("link"))] = Joint(
-            str(joint.get("name")),
-            str(joint.get("type")),
-            str(parent.get("link")),
-            _pose(joint.find("origin")),
-            direction,
-        )
+        name, kind, hangs_on = str(joint.get("name")), str(joint.get("type")), str(parent.get("link"))
+        joints[str(child.get("link"))] = Joint(name, kind, hangs_on, _pose(joint.find("origin")), direction)
     return Figure(meshes, joints)
 
 
@@ -129,8 +125,7 @@ def read_mesh(path: Path, simplify: float = 0.0) -> tuple[Mesh, ...]:
         elif word == "f":
             corners = [int(corner.split("/")[0]) for corner in rest.split()]
             corners = [c - 1 if c > 0 else len(vertices) + c for c in corners]
-            triangles = zip(corners[1:-1], corners[2:], strict=True)
-            faces.setdefault(material, []).extend((corners[0], b, c) for b, c in triangles)
+            faces.setdefault(material, []).extend((corners[0], b, c) for b, c in pairwise(corners[1:]))
         elif word == "usemtl":
             material = rest.strip()
         elif word == "mtllib":

@@ -17,7 +17,7 @@ from robotctl.episode.bundle import ATTACHMENT, unbundled
 from robotctl.episode.reader import EpisodeLog
 from robotctl.errors import InvalidFileError, MissingPartError, UsageError
 from robotctl.judge.surface import panda_mesh
-from robotctl.replay.certified import Certified
+from robotctl.replay.certified import Certified, Moment
 from robotctl.replay.shapes import Figure, Mesh, box, joined, read_figure, read_mesh
 from robotctl.robot import JOINT_NAMES
 from robotctl.scene import Scene
@@ -47,10 +47,15 @@ class Stage:
     position: np.ndarray  # (T, B, 3) of every body's frame [m]
     quaternion: np.ndarray  # (T, B, 4) xyzw
     plans: tuple[np.ndarray, ...]  # of every tick the planned way of the hand, (n, 3) [m]; (0, 3) without a plan
-    tubes: tuple[np.ndarray, ...]  # of every tick spheres x y z r (n, 4) that hold hand and load until they stand [m]
+    certified: Certified  # draws what the filter verified in a tick
+    steps: tuple[Moment, ...]  # what it needs for that
     middle: np.ndarray  # (3,) what to look at [m]
     extent: float  # how wide the scene is [m]
     labels: dict[str, str] = field(default_factory=dict)  # names of people, by the body to write them over
+
+    def tube(self, tick: int) -> np.ndarray:
+        """Spheres x y z r (n, 4) that hold hand and load from a tick on until they stand [m]; see certified.py."""
+        return self.certified.tube(self.steps[tick])
 
 
 def stage(log: EpisodeLog, start: float = 0.0, end: float = np.inf) -> Stage:
@@ -62,7 +67,7 @@ def stage(log: EpisodeLog, start: float = 0.0, end: float = np.inf) -> Stage:
         certified = Certified(log, scene, files)
         time, q, opening, position, quaternion, keypoints = [], [], [], [], [], []
         plans: list[np.ndarray] = []
-        tubes: list[np.ndarray] = []
+        moments: list[Moment] = []
         people: tuple[str, ...] = ()
         for step in log.steps:
             if not start <= step.observation.time <= end:
@@ -78,7 +83,7 @@ def stage(log: EpisodeLog, start: float = 0.0, end: float = np.inf) -> Stage:
             made = step.plan is not None and step.plan.fresh
             held_over = plans[-1] if plans and step.plan is not None else np.zeros((0, 3))
             plans.append(step.plan.path if made and step.plan is not None else held_over)
-            tubes.append(certified.tube(step))
+            moments.append(Moment(step.state.time, step.state.robot, step.verdict.action))
         if not time:
             raise UsageError(f"{log.path}: nothing between {start:g} s and {end:g} s; it lasts {log.duration:.2f} s")
         robot, robot_position, robot_quaternion = _robot(np.array(q), np.array(opening))
@@ -93,7 +98,8 @@ def stage(log: EpisodeLog, start: float = 0.0, end: float = np.inf) -> Stage:
         position=np.concatenate([robot_position, np.array(position), figure_position], axis=1),
         quaternion=np.concatenate([robot_quaternion, np.array(quaternion), figure_quaternion], axis=1),
         plans=tuple(plans),
-        tubes=tuple(tubes),
+        certified=certified,
+        steps=tuple(moments),
         middle=middle,
         extent=extent,
         labels={f"people/{name}/head": name for name in people},
