@@ -25,7 +25,8 @@ from robotctl.scene_paths import scenes_folder
 from robotctl.simulation.looks import garments
 from robotctl.task import load_task
 
-FINE = 0.004  # the robot's meshes are drawn this coarse [m]
+COARSE = 0.008  # the robot's meshes are drawn this coarse [m]
+SMALL = 0.003  # and those of things
 PLAIN = (0.72, 0.68, 0.62)  # furniture without a model
 
 
@@ -129,7 +130,7 @@ def robot_figure() -> Figure:
     def find(name: str) -> Path:
         return franka / name.removeprefix("franka:meshes/") if name.startswith("franka:") else urdf.parent / name
 
-    return read_figure(urdf, find, FINE)
+    return read_figure(urdf, find, COARSE)
 
 
 def _people(names: Iterable[str], keypoints: np.ndarray) -> tuple[list[Body], np.ndarray, np.ndarray]:
@@ -152,7 +153,7 @@ def _people(names: Iterable[str], keypoints: np.ndarray) -> tuple[list[Body], np
 
 
 def _thing(scene: Scene, kind: str) -> tuple[Mesh, ...]:
-    figure = read_figure(scene.kinds[kind].urdf)
+    figure = read_figure(scene.kinds[kind].urdf, simplify=SMALL)
     poses = figure.poses({})
     return tuple(joined([m.moved(poses[link][0]) for link, meshes in figure.meshes.items() for m in meshes]))
 

@@ -1,0 +1,122 @@
+"""This file puts a stage into a viser scene, and shows any tick of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robotctl.replay.shapes import Mesh
+from robotctl.replay.stage import Stage
+
+if TYPE_CHECKING:
+    import viser
+
+PLAN = (30, 110, 220)  # colours, red green blue
+TUBE = (245, 170, 30)
+TUBE_OPACITY = 0.16
+WIDTH = 5.0  # of the planned way [pixels]
+MOST = 160  # spheres of a tube that are drawn
+
+
+class Scenery:
+    """A stage in a scene of viser."""
+
+    def __init__(self, scene: viser.SceneApi, stage: Stage) -> None:
+        self._stage = stage
+        scene.set_up_direction("+z")
+        scene.configure_environment_map("studio", environment_intensity=0.35)
+        scene.add_light_directional("/sun", color=(255, 250, 240), intensity=1.6, position=(1.5, -4.0, 6.0))
+        for i, mesh in enumerate(stage.fixed):
+            _add(scene, f"/room/{i}", mesh)
+        self._frames = []
+        for body in stage.bodies:
+            frame = scene.add_frame(f"/{body.name}", show_axes=False)
+            for i, mesh in enumerate(body.meshes):
+                _add(scene, f"/{body.name}/{i}", mesh)
+            if body.name in stage.labels:
+                scene.add_label(f"/{body.name}/name", stage.labels[body.name], position=(0.0, 0.0, 0.25))
+            self._frames.append(frame)
+        self._plan = scene.add_line_segments(
+            "/plan", np.zeros((1, 2, 3), np.float32), PLAN, thickness=WIDTH, visible=False
+        )
+        ball_vertices, ball_faces = _ball()
+        self._tube = scene.add_batched_meshes_simple(
+            "/tube",
+            ball_vertices,
+            ball_faces,
+            batched_wxyzs=np.tile([1.0, 0.0, 0.0, 0.0], (1, 1)),
+            batched_positions=np.zeros((1, 3)),
+            batched_scales=np.zeros(1),
+            batched_colors=TUBE,
+            opacity=TUBE_OPACITY,
+            lod="off",
+            cast_shadow=False,
+            receive_shadow=False,
+        )
+        self._shown: tuple[np.ndarray, np.ndarray] | None = None
+        self._way: np.ndarray | None = None
+
+    def show(self, tick: int, plan: bool = True, tube: bool = True) -> None:
+        """Everything as it was in a tick; only what has changed since the last call is sent."""
+        stage = self._stage
+        position, quaternion = stage.position[tick], stage.quaternion[tick][:, [3, 0, 1, 2]]
+        for i, frame in enumerate(self._frames):
+            if self._shown is None or not np.array_equal(position[i], self._shown[0][i]):
+                frame.position = position[i]
+            if self._shown is None or not np.array_equal(quaternion[i], self._shown[1][i]):
+                frame.wxyz = quaternion[i]
+        self._shown = position, quaternion
+        self._show_plan(stage.plans[tick] if plan else np.zeros((0, 3)))
+        self._show_tube(stage.tube(tick) if tube else np.zeros((0, 4)))
+
+    def _show_plan(self, way: np.ndarray) -> None:
+        if self._way is not None and np.array_equal(way, self._way):
+            return
+        self._way = way
+        if len(way) > 1:
+            self._plan.points = np.stack([way[:-1], way[1:]], axis=1).astype(np.float32)
+        self._plan.visible = len(way) > 1
+
+    def _show_tube(self, spheres: np.ndarray) -> None:
+        if len(spheres) == 0:
+            self._tube.visible = False
+            return
+        spheres = spheres[:: -(-len(spheres) // MOST)].astype(np.float32)
+        self._tube.batched_positions = spheres[:, :3]
+        self._tube.batched_scales = spheres[:, 3]
+        self._tube.batched_wxyzs = np.tile(np.array([1.0, 0.0, 0.0, 0.0], np.float32), (len(spheres), 1))
+        self._tube.visible = True
+
+
+def _add(scene: viser.SceneApi, name: str, mesh: Mesh) -> Any:
+    red, green, blue = (round(255 * value) for value in mesh.color)
+    return scene.add_mesh_simple(
+        name,
+        mesh.vertices.astype(np.float32),
+        mesh.faces.astype(np.uint32),
+        color=(red, green, blue),
+        opacity=None if mesh.opacity >= 1.0 else mesh.opacity,
+        flat_shading=False,
+        side="double",
+    )
+
+
+def _ball() -> tuple[np.ndarray, np.ndarray]:
+    """A unit sphere of few triangles: an octahedron, divided once."""
+    corners = [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]]
+    vertices = [np.array(corner, float) for corner in corners]
+    faces = []
+    for x in (0, 1):
+        for y in (2, 3):
+            for z in (4, 5):
+                corner = [x, y, z] if (x + y + z) % 2 == 0 else [y, x, z]
+                middles = []
+                for a, b in ((0, 1), (1, 2), (2, 0)):
+                    point = vertices[corner[a]] + vertices[corner[b]]
+                    vertices.append(point / np.linalg.norm(point))
+                    middles.append(len(vertices) - 1)
+                ab, bc, ca = middles
+                a, b, c = corner
+                faces += [[a, ab, ca], [ab, b, bc], [ca, bc, c], [ab, bc, ca]]
+    return np.array(vertices, np.float32), np.array(faces, np.uint32)
