@@ -33,6 +33,8 @@ def events(line: Timeline) -> list[Event]:
             found.append(Event(start, "violation", f"{name} by {-worst:.3f} {'' if unit == '1' else unit}".rstrip()))
     found += [Event(time, "contact", f"{link} touches {person}") for time, link, person in line.contacts]
     found += [Event(time, "message", text) for time, text in line.messages]
+    told = {round(time, 3) for time, _ in line.messages}  # a message says which skill begins, and how the last ended
+    found = [event for event in found if event.kind != "skill" or round(event.time, 3) not in told]
     return sorted(found, key=lambda event: event.time)
 
 

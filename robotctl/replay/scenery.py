@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PLAN = (30, 110, 220)  # colours, red green blue
 TUBE = (245, 170, 30)
 TUBE_OPACITY = 0.16
-WIDTH = 5.0  # of the planned way [pixels]
+WIDTH = 0.012  # of the planned way [m]
 MOST = 160  # spheres of a tube that are drawn
 
 

@@ -24,6 +24,7 @@ RATE = 20.0  # frames a second while it plays
 SPEEDS = ("0.25", "0.5", "1", "2", "4")
 POINTS = 500  # of a curve in a plot
 MARKS = 40  # on the slider
+SMALL = "padding:0.2em 1em;font-size:0.85em"
 BUTTONS = 60  # of events
 COLORS = ("#1b6fd8", "#d9541e", "#2a9d57", "#8a4fc2", "#b8860b", "#0f8f9c", "#c2306b", "#5a6b7b")
 SIGNS = {"skill": "▸", "filter": "▪", "violation": "✗", "contact": "✗", "message": "·"}
@@ -36,7 +37,7 @@ class Page:
 
     def __init__(self, server: viser.ViserServer, title: str, verdict: str, stage: Stage, line: Timeline) -> None:
         self._stage, self._line = stage, line
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # setting the slider may call back
         self._tick = 0
         self._playing = False
         self._speed = 1.0
@@ -47,8 +48,13 @@ class Page:
             self._scenery = Scenery(server.scene, stage)
         self._look(server)
         self._controls(server, verdict)
-        self._plots = [_Plot(server, unit, line) for unit in UNITS if _shown(line, unit)]
-        self._events(server)
+        tabs = server.gui.add_tab_group()
+        found = events(line)
+        with tabs.add_tab(f"What happened ({len(found)})"):
+            self._events(server, found)
+        with tabs.add_tab("True margins"):
+            server.gui.add_html(f'<div style="{SMALL}">Below 0 a guardrail is violated. Gaps: far, or silent.</div>')
+            self._plots = [_Plot(server, unit, line) for unit in UNITS if _shown(line, unit)]
         self.seek(0)
 
     def _look(self, server: viser.ViserServer) -> None:
@@ -84,14 +90,12 @@ class Page:
         self._plan.on_update(lambda _: self.seek(self._tick, again=True))
         self._tube.on_update(lambda _: self.seek(self._tick, again=True))
 
-    def _events(self, server: viser.ViserServer) -> None:
-        found = events(self._line)
+    def _events(self, server: viser.ViserServer, found: list[Event]) -> None:
         worst = [event for event in found if event.kind in ("violation", "contact")]
-        with server.gui.add_folder(f"What happened ({len(found)})"):
-            if not worst:
-                server.gui.add_html('<div style="padding:0 1em;color:#2a7d46">no guardrail was violated</div>')
-            for event in (found if len(found) <= BUTTONS else (*worst, *found))[:BUTTONS]:
-                self._event(server, event)
+        if not worst:
+            server.gui.add_html(f'<div style="{SMALL};color:#2a7d46">no guardrail was violated</div>')
+        for event in (found if len(found) <= BUTTONS else (*worst, *found))[:BUTTONS]:
+            self._event(server, event)
 
     def _event(self, server: viser.ViserServer, event: Event) -> None:
         color = {"violation": "red", "contact": "red", "filter": "yellow"}.get(event.kind, "gray")
@@ -163,7 +167,7 @@ class _Plot:
         self._handle = server.gui.add_uplot(
             self._data(float(self._time[0])),
             tuple(series),
-            title=f"true margins [{words}]: below 0 is a violation",
+            title=f"[{words}]",
             scales={"x": uplot.Scale(time=False), "y": uplot.Scale(range=(low, 1.05 * top))},
             legend=uplot.Legend(show=True),
             height=190,
