@@ -89,6 +89,16 @@ class Scenery:
         self._tube.visible = True
 
 
+def point_of_view(server: viser.ViserServer, stage: Stage, aside: float = 0.0) -> None:
+    """Lets visitors begin with the whole scene in view, moved to the left by a share of its width."""
+    middle = stage.middle + np.array([aside * stage.extent, 0.0, 0.0])
+    away = (0.9 + 0.60 * stage.extent) * np.array([-0.33, -0.86, 0.62])
+    server.initial_camera.position = tuple(middle + away)
+    server.initial_camera.look_at = tuple(middle)
+    server.initial_camera.up = (0.0, 0.0, 1.0)
+    server.initial_camera.fov = float(np.deg2rad(45.0))
+
+
 def _add(scene: viser.SceneApi, name: str, mesh: Mesh) -> Any:
     red, green, blue = (round(255 * value) for value in mesh.color)
     return scene.add_mesh_simple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -104,6 +105,13 @@ def _extend(spans: list[Span], what: str, now: float, gap: float = math.inf) -> 
     if spans and gap == math.inf:
         spans[-1] = Span(spans[-1].what, spans[-1].start, now)
     spans.append(Span(what, now, now))
+
+
+def thinned(values: Sequence[float], every: int) -> np.ndarray:
+    """The smallest of each `every` values; NaN where none is known."""
+    array = np.array(values, float)
+    array = np.pad(array, (0, -len(array) % every), constant_values=np.inf).reshape(-1, every).min(axis=1)
+    return np.where(np.isfinite(array), array, np.nan)
 
 
 def timeline_dict(line: Timeline) -> dict[str, Any]:

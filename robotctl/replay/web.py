@@ -13,13 +13,14 @@ import numpy as np
 from robotctl.errors import MissingPartError, UsageError
 from robotctl.replay.events import Event, events
 from robotctl.replay.guarded import LOOPBACK, NAMES, guarded, is_loopback
-from robotctl.replay.scenery import Scenery
+from robotctl.replay.scenery import Scenery, point_of_view
 from robotctl.replay.stage import Stage
-from robotctl.replay.timeline import Timeline
+from robotctl.replay.timeline import Timeline, thinned
 
 if TYPE_CHECKING:
     import viser
 
+PANEL = 0.16  # the panel hides the right of the picture: the scene is moved by this share of its width
 RATE = 20.0  # frames a second while it plays
 SPEEDS = ("0.25", "0.5", "1", "2", "4")
 POINTS = 500  # of a curve in a plot
@@ -46,7 +47,7 @@ class Page:
         server.gui.set_panel_label(title)
         with server.atomic():
             self._scenery = Scenery(server.scene, stage)
-        self._look(server)
+        point_of_view(server, stage, PANEL)
         self._controls(server, verdict)
         tabs = server.gui.add_tab_group()
         found = events(line)
@@ -56,14 +57,6 @@ class Page:
             server.gui.add_html(f'<div style="{SMALL}">Below 0 a guardrail is violated. Gaps: far, or silent.</div>')
             self._plots = [_Plot(server, unit, line) for unit in UNITS if _shown(line, unit)]
         self.seek(0)
-
-    def _look(self, server: viser.ViserServer) -> None:
-        away = 1.0 + 0.68 * self._stage.extent
-        aside = np.array([0.16 * self._stage.extent, 0.0, 0.0])  # the panel hides the right of the picture
-        server.initial_camera.position = tuple(self._stage.middle + aside + away * np.array([-0.33, -0.86, 0.62]))
-        server.initial_camera.look_at = tuple(self._stage.middle + aside)
-        server.initial_camera.up = (0.0, 0.0, 1.0)
-        server.initial_camera.fov = np.deg2rad(45.0)
 
     def _controls(self, server: viser.ViserServer, verdict: str) -> None:
         gui, times = server.gui, self._stage.time
@@ -154,7 +147,7 @@ class _Plot:
 
         every = max(1, len(line.time) // POINTS)
         self._time = np.array(line.time[::every])
-        curves = {name: _thinned(values, every) for name, values in line.judged.items() if line.units.get(name) == unit}
+        curves = {name: thinned(values, every) for name, values in line.judged.items() if line.units.get(name) == unit}
         self._curves = curves
         top = max(float(np.nanmax(curve)) for curve in curves.values())
         low = min(0.0, *(float(np.nanmin(curve)) for curve in curves.values()))
@@ -187,13 +180,6 @@ class _Plot:
 def _shown(line: Timeline, unit: str) -> bool:
     """Whether there is a margin of this unit to plot."""
     return any(line.units.get(name) == unit and np.isfinite(values).any() for name, values in line.judged.items())
-
-
-def _thinned(values: list[float], every: int) -> np.ndarray:
-    """The smallest of each `every` values; NaN where none is known."""
-    array = np.array(values, float)
-    array = np.pad(array, (0, -len(array) % every), constant_values=np.inf).reshape(-1, every).min(axis=1)
-    return np.where(np.isfinite(array), array, np.nan)
 
 
 def _words(line: Timeline, tick: int) -> str:
