@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from robotctl.episode.reader import EpisodeLog
+    from robotctl.page.markup import Markup
     from robotctl.replay.predictions import Promises
     from robotctl.replay.rejudge import Rejudged
     from robotctl.replay.timeline import Timeline
@@ -41,6 +42,19 @@ def heading(log: EpisodeLog) -> Iterator[str]:
         f"[bold {color}]{word}[/] after {seconds:.1f} s: {plural(met, 'goal')} met, {open_} not, "
         f"[{'red' if violations else 'green'}]{plural(violations, 'violation')}[/]"
     )
+
+
+def plain_heading(log: EpisodeLog) -> tuple[str, Markup]:
+    """The same for a page: a title, and how it ended."""
+    from rich.text import Text
+
+    from robotctl.page.markup import tag
+
+    title, *rest = (Text.from_markup(text).plain for text in heading(log))
+    good = log.complete and (log.summary or {}).get("exit_code") == 0
+    color = "#2a7d46" if good else "#b03a00"
+    verdict = tag("span", *rest, style=f"color:{color}")
+    return " ".join(title.split()), verdict
 
 
 def picture(line: Timeline, columns: int) -> Iterator[str]:

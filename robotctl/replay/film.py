@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from robotctl.errors import MissingPartError
 from robotctl.page.markup import Markup, escaped, join, tag
 from robotctl.page.svg import COLOURS, label, scale, ticks
 from robotctl.replay.events import Event, events
-from robotctl.replay.guarded import LOOPBACK, guarded
+from robotctl.replay.guarded import server
 from robotctl.replay.scenery import Scenery, point_of_view
 from robotctl.replay.stage import Stage
 from robotctl.replay.timeline import Timeline, thinned
@@ -46,24 +45,16 @@ def film(
 
 def _player(stage: Stage, progress: Callable[[float], Any]) -> str:
     """viser's own player with the recorded scene."""
-    try:
-        import viser
-    except ImportError:
-        raise MissingPartError("the page needs viser: pip install 'robotctl[web]'") from None
-    with guarded():
-        server = viser.ViserServer(host=LOOPBACK, port=0, verbose=False)
-    try:
-        scenery = Scenery(server.scene, stage)
-        point_of_view(server, stage)
+    with server() as unseen:
+        scenery = Scenery(unseen.scene, stage)
+        point_of_view(unseen, stage)
         scenery.show(0)
-        recording = server.get_scene_serializer()
+        recording = unseen.get_scene_serializer()
         for tick in range(EVERY, len(stage.time), EVERY):
             recording.insert_sleep(float(stage.time[tick] - stage.time[tick - EVERY]))
             scenery.show(tick)
             progress(float(stage.time[tick]))
         return recording.as_html()
-    finally:
-        server.stop()
 
 
 def _button(event: Event) -> Markup:

@@ -11,8 +11,13 @@ import http
 import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from robotctl.errors import MissingPartError
+
+if TYPE_CHECKING:
+    import viser
 
 LOOPBACK = "127.0.0.1"
 NAMES = frozenset({"localhost", LOOPBACK, "::1"})
@@ -40,6 +45,26 @@ def _name(address: str) -> str | None:
         return urlsplit(address).hostname
     except ValueError:
         return None
+
+
+@contextmanager
+def server(host: str = LOOPBACK, port: int = 0) -> Iterator[viser.ViserServer]:
+    """A guarded server of viser, on the next free port from `port` on; MissingPartError without viser."""
+    try:
+        import rich
+        import viser
+    except ImportError:
+        raise MissingPartError("pages need viser: pip install 'robotctl[web]'") from None
+    aloud, rich.print = rich.print, lambda *_, **__: None  # it announces itself, and this page has its own words
+    try:
+        with guarded(NAMES if is_loopback(host) else NAMES | {host}):
+            made = viser.ViserServer(host=host, port=port, verbose=False)
+        try:
+            yield made
+        finally:
+            made.stop()
+    finally:
+        rich.print = aloud
 
 
 @contextmanager

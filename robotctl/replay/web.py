@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robotctl.errors import MissingPartError, UsageError
+from robotctl.errors import UsageError
 from robotctl.replay.events import Event, events
-from robotctl.replay.guarded import LOOPBACK, NAMES, guarded, is_loopback
+from robotctl.replay.guarded import LOOPBACK, is_loopback, server
 from robotctl.replay.scenery import Scenery, point_of_view
 from robotctl.replay.stage import Stage
 from robotctl.replay.timeline import Timeline, thinned
@@ -36,30 +36,30 @@ AHEAD = 0.5  # a click on an event goes to this long before it [s]
 class Page:
     """The page of one episode; `seek` and `play` may be called from any thread."""
 
-    def __init__(self, server: viser.ViserServer, title: str, verdict: str, stage: Stage, line: Timeline) -> None:
+    def __init__(self, shown: viser.ViserServer, title: str, verdict: str, stage: Stage, line: Timeline) -> None:
         self._stage, self._line = stage, line
         self._lock = threading.RLock()  # setting the slider may call back
         self._tick = 0
         self._playing = False
         self._speed = 1.0
-        self._server = server
-        server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
-        server.gui.set_panel_label(title)
-        with server.atomic():
-            self._scenery = Scenery(server.scene, stage)
-        point_of_view(server, stage, PANEL)
-        self._controls(server, verdict)
-        tabs = server.gui.add_tab_group()
+        self._shown = shown
+        shown.gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
+        shown.gui.set_panel_label(title)
+        with shown.atomic():
+            self._scenery = Scenery(shown.scene, stage)
+        point_of_view(shown, stage, PANEL)
+        self._controls(shown, verdict)
+        tabs = shown.gui.add_tab_group()
         found = events(line)
         with tabs.add_tab(f"What happened ({len(found)})"):
-            self._events(server, found)
+            self._events(shown, found)
         with tabs.add_tab("True margins"):
-            server.gui.add_html(f'<div style="{SMALL}">Below 0 a guardrail is violated. Gaps: far, or silent.</div>')
-            self._plots = [_Plot(server, unit, line) for unit in UNITS if _shown(line, unit)]
+            shown.gui.add_html(f'<div style="{SMALL}">Below 0 a guardrail is violated. Gaps: far, or silent.</div>')
+            self._plots = [_Plot(shown, unit, line) for unit in UNITS if _shown(line, unit)]
         self.seek(0)
 
-    def _controls(self, server: viser.ViserServer, verdict: str) -> None:
-        gui, times = server.gui, self._stage.time
+    def _controls(self, shown: viser.ViserServer, verdict: str) -> None:
+        gui, times = shown.gui, self._stage.time
         gui.add_html(f'<div style="padding:0 1em 0.4em">{verdict}</div>')
         self._button = gui.add_button("Play", hint="or press it again to pause")
         marked = [event for event in events(self._line) if event.kind in ("filter", "violation", "contact")]
@@ -83,17 +83,17 @@ class Page:
         self._plan.on_update(lambda _: self.seek(self._tick, again=True))
         self._tube.on_update(lambda _: self.seek(self._tick, again=True))
 
-    def _events(self, server: viser.ViserServer, found: list[Event]) -> None:
+    def _events(self, shown: viser.ViserServer, found: list[Event]) -> None:
         worst = [event for event in found if event.kind in ("violation", "contact")]
         if not worst:
-            server.gui.add_html(f'<div style="{SMALL};color:#2a7d46">no guardrail was violated</div>')
+            shown.gui.add_html(f'<div style="{SMALL};color:#2a7d46">no guardrail was violated</div>')
         for event in (found if len(found) <= BUTTONS else (*worst, *found))[:BUTTONS]:
-            self._event(server, event)
+            self._event(shown, event)
 
-    def _event(self, server: viser.ViserServer, event: Event) -> None:
+    def _event(self, shown: viser.ViserServer, event: Event) -> None:
         color = {"violation": "red", "contact": "red", "filter": "yellow"}.get(event.kind, "gray")
         label = f"{event.time:.1f} s {SIGNS[event.kind]} {'filter: ' if event.kind == 'filter' else ''}{event.text}"
-        button = server.gui.add_button(label[:70], color=color)  # type: ignore[arg-type]
+        button = shown.gui.add_button(label[:70], color=color)  # type: ignore[arg-type]
         button.on_click(lambda _: self.seek(self._at(event.time - AHEAD)))
 
     def _at(self, time: float) -> int:
@@ -106,7 +106,7 @@ class Page:
             if tick == self._tick and not again and self._now.content:
                 return
             self._tick = tick
-            with self._server.atomic():
+            with self._shown.atomic():
                 self._scenery.show(tick, self._plan.value, self._tube.value)
                 now = float(self._stage.time[tick])
                 if abs(self._slider.value - now) > 1e-6:
@@ -142,7 +142,7 @@ class Page:
 class _Plot:
     """The margins of one unit over time, with a line at the present."""
 
-    def __init__(self, server: viser.ViserServer, unit: str, line: Timeline) -> None:
+    def __init__(self, shown: viser.ViserServer, unit: str, line: Timeline) -> None:
         from viser import uplot
 
         every = max(1, len(line.time) // POINTS)
@@ -157,7 +157,7 @@ class _Plot:
             series.append(uplot.Series(label=name, stroke=COLORS[i % len(COLORS)], width=1.5))
         series.append(uplot.Series(label="now", stroke="#222222", width=1.0))
         words = {"1": "share of range"}.get(unit, unit)
-        self._handle = server.gui.add_uplot(
+        self._handle = shown.gui.add_uplot(
             self._data(float(self._time[0])),
             tuple(series),
             title=f"[{words}]",
@@ -220,15 +220,7 @@ def serve(
         raise UsageError(
             f"--host {host}: others could reach the page there, and it has no password; say --expose if you mean it"
         )
-    try:
-        import viser
-    except ImportError:
-        raise MissingPartError("the page needs viser: pip install 'robotctl[web]'") from None
-    with guarded(NAMES if is_loopback(host) else NAMES | {host}):
-        server = viser.ViserServer(host=host, port=port, verbose=False)
-    try:
-        page = Page(server, title, verdict, stage, line)
-        ready(f"http://{'localhost' if is_loopback(host) else host}:{server.get_port()}")
+    with server(host, port) as shown:
+        page = Page(shown, title, verdict, stage, line)
+        ready(f"http://{'localhost' if is_loopback(host) else host}:{shown.get_port()}")
         page.run(stop or threading.Event())
-    finally:
-        server.stop()
