@@ -57,12 +57,8 @@ def soup(meshes: list[Mesh]) -> Soup:
     colors = [np.tile(np.array(m.color, np.float32), (len(m.faces), 1)) for m in parts]
     opacity = [np.full(len(m.faces), m.opacity, np.float32) for m in parts]
     if not parts:
-        return Soup(
-            np.zeros((0, 3, 3), np.float32),
-            np.zeros((0, 3, 3), np.float32),
-            np.zeros((0, 3), np.float32),
-            np.zeros(0, np.float32),
-        )
+        none = np.zeros((0, 3, 3), np.float32)
+        return Soup(none, none, np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
     return Soup(np.concatenate(corners), np.concatenate(normals), np.concatenate(colors), np.concatenate(opacity))
 
 

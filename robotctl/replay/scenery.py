@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robotctl.replay.shapes import Mesh
+from robotctl.replay.shapes import Mesh, ball
 from robotctl.replay.stage import Stage
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Scenery:
         self._plan = scene.add_line_segments(
             "/plan", np.zeros((1, 2, 3), np.float32), PLAN, thickness=WIDTH, visible=False
         )
-        ball_vertices, ball_faces = _ball()
+        ball_vertices, ball_faces = ball()
         self._tube = scene.add_batched_meshes_simple(
             "/tube",
             ball_vertices,
@@ -110,23 +110,3 @@ def _add(scene: viser.SceneApi, name: str, mesh: Mesh) -> Any:
         flat_shading=False,
         side="double",
     )
-
-
-def _ball() -> tuple[np.ndarray, np.ndarray]:
-    """A unit sphere of few triangles: an octahedron, divided once."""
-    corners = [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]]
-    vertices = [np.array(corner, float) for corner in corners]
-    faces = []
-    for x in (0, 1):
-        for y in (2, 3):
-            for z in (4, 5):
-                corner = [x, y, z] if (x + y + z) % 2 == 0 else [y, x, z]
-                middles = []
-                for a, b in ((0, 1), (1, 2), (2, 0)):
-                    point = vertices[corner[a]] + vertices[corner[b]]
-                    vertices.append(point / np.linalg.norm(point))
-                    middles.append(len(vertices) - 1)
-                ab, bc, ca = middles
-                a, b, c = corner
-                faces += [[a, ab, ca], [ab, b, bc], [ca, bc, c], [ab, bc, ca]]
-    return np.array(vertices, np.float32), np.array(faces, np.uint32)

@@ -179,6 +179,26 @@ def box(center: np.ndarray, half: np.ndarray, yaw: float, color: Color) -> Mesh:
     return Mesh(corners @ turn.T + center, faces, color)
 
 
+def ball() -> tuple[np.ndarray, np.ndarray]:
+    """A unit sphere of few triangles: an octahedron, divided once."""
+    corners = [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]]
+    vertices = [np.array(corner, float) for corner in corners]
+    faces = []
+    for x in (0, 1):
+        for y in (2, 3):
+            for z in (4, 5):
+                corner = [x, y, z] if (x + y + z) % 2 == 0 else [y, x, z]
+                middles = []
+                for a, b in ((0, 1), (1, 2), (2, 0)):
+                    point = vertices[corner[a]] + vertices[corner[b]]
+                    vertices.append(point / np.linalg.norm(point))
+                    middles.append(len(vertices) - 1)
+                ab, bc, ca = middles
+                a, b, c = corner
+                faces += [[a, ab, ca], [ab, b, bc], [ca, bc, c], [ab, bc, ca]]
+    return np.array(vertices, np.float32), np.array(faces, np.uint32)
+
+
 def _materials(path: Path) -> dict[str, tuple[Color, bool]]:
     """Diffuse colours of an MTL file by material, and whether each is the mean of a texture."""
     looks: dict[str, tuple[Color, bool]] = {}
