@@ -22,6 +22,7 @@ PLAN, TUBE = (0.12, 0.43, 0.86), (0.96, 0.67, 0.12)  # colours
 TUBE_OPACITY = 0.035
 THICK = 0.008  # of the planned way [m]
 MOST = 60  # spheres of a tube that are drawn
+INK = "#1b1b1b"
 CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#9a6b00", "#4a9fd0", "#555555")
 
 
@@ -138,17 +139,17 @@ class _Strip:
         now = line.time[tick]
         doing = next((span.what for span in line.skills if span.start <= now <= span.end), "")
         acts = next((span.what for span in line.interventions if span.start <= now <= span.end + 0.5), "")
-        draw.text((14, 8), self._title, fill="#1b1b1b", font=large)
-        draw.text((14, 36), f"{now:5.1f} s   {doing}", fill="#1b1b1b", font=small)
-        draw.text(
-            (14, 56), f"objective: {line.objective[tick]} of {line.objective_total} met", fill="#1b1b1b", font=small
-        )
         near = line.distance[tick]
-        draw.text(
-            (14, 76), f"nearest person: {near:.2f} m" if np.isfinite(near) else "nobody", fill="#1b1b1b", font=small
-        )
         words, color = (f"safety filter acts: {acts}", "#b36b00") if acts else ("safety filter passes", "#2a7d46")
-        draw.text((14, 96), words, fill=color, font=small)
+        rows = [
+            (f"{now:5.1f} s   {doing}", INK),
+            (f"objective: {line.objective[tick]} of {line.objective_total} met", INK),
+            (f"nearest person: {near:.2f} m" if np.isfinite(near) else "nobody near", INK),
+            (words, color),
+        ]
+        draw.text((14, 8), self._title, fill=INK, font=large)
+        for i, (text, ink) in enumerate(rows):
+            draw.text((14, 36 + 20 * i), text, fill=ink, font=small)
         self._plot(draw, small, tick)
         return np.asarray(image)
 
