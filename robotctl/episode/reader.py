@@ -8,6 +8,7 @@ anything is unpacked.
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -110,7 +111,8 @@ def read_episode(path: str | Path) -> EpisodeLog:
                             count, last = count + 1, stamp
                     chunks += 1
                 elif isinstance(record, (DataEnd, Footer)):
-                    ended = True
+                    stream.seek(-len(_MAGIC), os.SEEK_END)
+                    ended = stream.read() == _MAGIC
                     break  # the rest is an index, which we do not need
         except EndOfFile:
             pass

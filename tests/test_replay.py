@@ -1,0 +1,447 @@
+"""Episodes that are used again: recovered, run again, shown. One short real episode serves most tests."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_episode import make_step, write
+from typer.testing import CliRunner
+
+from robotctl.cli.main import app
+from robotctl.control import RunOptions, run_episode
+from robotctl.episode.reader import EpisodeLog, read_episode
+from robotctl.episode.recovery import recover
+from robotctl.episode.writer import EpisodeWriter
+from robotctl.errors import InvalidFileError, UsageError
+from robotctl.replay import verify as verify_module
+from robotctl.replay.events import events
+from robotctl.replay.guarded import admitted, is_loopback
+from robotctl.replay.predictions import Promises, Receipt, predictions
+from robotctl.replay.raster import Camera, picture, soup
+from robotctl.replay.shapes import box, read_figure, read_mesh, simplified
+from robotctl.replay.stage import robot_figure, stage
+from robotctl.replay.timeline import timeline
+from robotctl.replay.verify import first_difference, verify
+from robotctl.robot import JOINT_NAMES, N_FRAMES, forward
+from robotctl.task import load_task
+
+TASK = "kitchen/put-away-knife"
+
+
+@pytest.fixture(scope="module")
+def episode(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six seconds of a real episode, in which a person comes near and the filter acts."""
+    path = tmp_path_factory.mktemp("episode") / "e.mcap"
+    run_episode(load_task(TASK), RunOptions(seed=1003, out=path, time_limit=6.0))
+    return path
+
+
+@pytest.fixture(scope="module")
+def log(episode: Path) -> EpisodeLog:
+    return read_episode(episode)
+
+
+# ---- recovery ----------------------------------------------------------------------------------------------------
+
+
+def short_log(path: Path) -> bytes:
+    """Three steps in two chunks."""
+    rng = np.random.default_rng(0)
+    with EpisodeWriter(path, {"task.yaml": b"task: 1\n"}, {"seed": "0"}) as writer:
+        for tick in (0, 20, 40):
+            writer.append(make_step(tick, rng))
+        writer.close({"success": True})
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("stride", [61, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_log_cut_at_any_byte_gives_its_whole_chunks(stride: int, tmp_path: Path) -> None:
+    whole = short_log(tmp_path / "e.mcap")
+    cut, seen = tmp_path / "cut.mcap", 0
+    for size in range(0, len(whole), stride):
+        cut.write_bytes(whole[:size])
+        try:
+            log = read_episode(cut)
+        except InvalidFileError:
+            assert seen == 0, f"readable with fewer bytes than {size}"
+            continue
+        assert not log.complete
+        assert log.summary is None
+        assert log.count >= seen
+        assert len(list(log.steps)) == log.count
+        seen = log.count
+    assert seen == 3
+    cut.write_bytes(whole)
+    assert read_episode(cut).complete
+
+
+def test_a_recovered_log_is_sound_and_stays_incomplete(tmp_path: Path) -> None:
+    from mcap.reader import make_reader
+
+    write(tmp_path / "e.mcap", 100)
+    data = (tmp_path / "e.mcap").read_bytes()
+    (tmp_path / "cut.mcap").write_bytes(data[: int(0.6 * len(data))])
+    broken = read_episode(tmp_path / "cut.mcap")
+    out = tmp_path / "out.mcap"
+    assert recover(broken, out) == broken.count > 20
+    mended = read_episode(out)
+    assert (mended.digest, mended.count, mended.metadata) == (broken.digest, broken.count, broken.metadata)
+    assert not mended.complete
+    assert "ends early" in (mended.damage or "")
+    with out.open("rb") as stream:
+        summary = make_reader(stream).get_summary()
+    assert summary is not None
+    assert summary.statistics is not None
+    assert summary.statistics.message_count > broken.count
+    with pytest.raises(UsageError, match="exists already"):
+        recover(broken, out)
+    with pytest.raises(UsageError, match="complete"):
+        recover(read_episode(tmp_path / "e.mcap"), tmp_path / "x.mcap")
+
+
+def test_recover_says_what_it_saved(tmp_path: Path) -> None:
+    write(tmp_path / "e.mcap", 60)
+    data = (tmp_path / "e.mcap").read_bytes()
+    (tmp_path / "cut.mcap").write_bytes(data[: int(0.7 * len(data))])
+    done = CliRunner().invoke(app, ["episodes", "recover", str(tmp_path / "cut.mcap"), "--json"])
+    answer = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert answer["steps"] == read_episode(tmp_path / "cut-recovered.mcap").count > 0
+
+
+# ---- run again ---------------------------------------------------------------------------------------------------
+
+
+def test_an_episode_run_again_is_the_same_in_every_bit(log: EpisodeLog) -> None:
+    found = verify(log)
+    assert found.first_difference is None
+    assert found.steps == log.count
+
+
+def test_an_episode_cut_short_is_compared_as_far_as_it_goes(episode: Path, tmp_path: Path) -> None:
+    data = episode.read_bytes()
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(data[: len(data) * 4 // 5])
+    log = read_episode(cut)
+    found = verify(log)
+    assert found.identical
+    assert found.steps == log.count > 20
+    assert "ends early" in found.note
+
+
+def test_an_interrupted_episode_is_the_same_again(tmp_path: Path) -> None:
+    path = tmp_path / "e.mcap"
+    result = run_episode(load_task(TASK), RunOptions(seed=1003, out=path, brake_at=2.0))
+    assert result.ended == "interrupted"
+    assert verify(read_episode(path)).identical
+
+
+def test_a_log_of_another_world_is_found_out(log: EpisodeLog) -> None:
+    """The check bites: with another seed the first thing to differ is named, with both values."""
+    found = verify(replace(log, metadata={**log.metadata, "seed": "1004"}))
+    difference = found.first_difference
+    assert difference is not None
+    assert difference.step == 0
+    assert difference.where.startswith("/observation")
+    assert difference.logged != difference.again
+
+
+def test_a_model_that_is_not_there_is_asked_for(log: EpisodeLog) -> None:
+    with pytest.raises(UsageError, match="--model"):
+        verify(replace(log, metadata={**log.metadata, "model_sha256": "0" * 64}))
+    with pytest.raises(InvalidFileError, match="another version"):
+        verify(replace(log, metadata={k: v for k, v in log.metadata.items() if k != "time_limit"}))
+
+
+def test_every_compared_topic_is_told_apart() -> None:
+    rng = np.random.default_rng(3)
+    a, b = (verify_module.encode(make_step(2, rng)) for _ in range(2))
+    for topic in verify_module.COMPARED:
+        where, one, other = first_difference(topic, a[topic], b[topic])
+        if a[topic] != b[topic]:
+            assert where.startswith(topic)
+            assert one != other
+    assert first_difference("/plan", None, a["/plan"])[1:] == ("nothing", "a message")
+
+
+# ---- how honest plans were ---------------------------------------------------------------------------------------
+
+
+def test_promises_are_scored_where_something_is_near() -> None:
+    promises = Promises()
+    promises.add(0.2, 0.25, "m")  # kept
+    promises.add(0.2, 0.10, "m")  # broken
+    promises.add(0.2, 0.1995, "m")  # within the planner's tolerance
+    promises.add(0.2, np.inf, "m")  # kept: what happened was far
+    promises.add(np.inf, 0.1, "m")  # no promise
+    promises.add(0.9, np.inf, "m")  # far, and far it was
+    promises.add(0.9, 0.3, "m")  # broken
+    promises.add(0.1, np.nan, "m")  # NaN keeps nothing
+    assert (promises.count, promises.kept) == (6, 3)
+
+
+def test_a_promise_is_held_against_the_tick_it_speaks_of() -> None:
+    def tick(soon: float | None, judged: float, intervened: bool = False) -> Receipt:
+        return Receipt({} if soon is None else {"speed": (soon, soon, 0.0)}, {"speed": judged}, intervened)
+
+    steps = [tick(0.2, 0.0), tick(None, 0.3), tick(0.2, 0.0), tick(None, 0.1), tick(0.2, 0.4, True), tick(None, 0.0)]
+    soon = predictions(steps, {"speed": "m/s"})["speed"].soon
+    assert (soon.count, soon.kept) == (2, 1)  # what the filter took over is nobody's promise
+
+
+def test_replay_reports_how_honest_the_plans_were(episode: Path) -> None:
+    done = CliRunner().invoke(app, ["replay", str(episode), "--json"])
+    found = json.loads(done.stdout)["timeline"]["predictions"]
+    assert found["furniture-clearance"]["soon"]["n"] > 10
+    assert found["furniture-clearance"]["soon"]["coverage"] > 0.9
+    assert found["furniture-clearance"]["unit"] == "m"
+    assert "foreseen margins kept" in CliRunner().invoke(app, ["replay", str(episode)]).stdout
+
+
+# ---- shown -------------------------------------------------------------------------------------------------------
+
+
+def test_links_are_drawn_where_the_kinematics_have_them() -> None:
+    rng = np.random.default_rng(0)
+    q = rng.uniform(-1.0, 1.0, size=(20, 10))
+    poses = robot_figure().poses({name: q[:, i] for i, name in enumerate(JOINT_NAMES)}, len(q))
+    rotation, origin = forward(q)
+    links = ("base", *(f"panda_link{i}" for i in range(1, 8)), "panda_hand")
+    assert len(links) == N_FRAMES
+    for i, link in enumerate(links):
+        assert np.allclose(poses[link][:, :3, 3], origin[:, i], atol=1e-9), link
+        assert np.allclose(poses[link][:, :3, :3], rotation[:, i], atol=1e-9), link
+
+
+def test_meshes_are_read_with_their_materials(tmp_path: Path) -> None:
+    (tmp_path / "m.mtl").write_text("newmtl red\nKd 1 0 0\nnewmtl blue\nKd 0 0 1\n")
+    (tmp_path / "m.obj").write_text(
+        "mtllib m.mtl\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
+        "usemtl red\nf 1 2 3\nusemtl blue\nf 1/1 3/1 4/1\nf -4 -3 -2 -1\n"
+    )
+    red, blue = read_mesh(tmp_path / "m.obj")
+    assert red.color == (1.0, 0.0, 0.0)
+    assert len(red.faces) == 1
+    assert blue.color == (0.0, 0.0, 1.0)
+    assert len(blue.faces) == 3
+    assert len(simplified(red, 5.0).faces) == 0
+    (tmp_path / "f.urdf").write_text(
+        '<robot name="f"><link name="a"><visual><origin xyz="0 0 1"/><geometry><mesh filename="m.obj"/></geometry>'
+        '<material name="m"><color rgba="0 1 0 1"/></material></visual></link><link name="b"/>'
+        '<joint name="j" type="revolute"><parent link="b"/><child link="a"/><origin xyz="1 0 0" rpy="0 0 0"/>'
+        '<axis xyz="0 0 1"/></joint></robot>'
+    )
+    figure = read_figure(tmp_path / "f.urdf")
+    assert {mesh.color for mesh in figure.meshes["a"]} == {(0.0, 1.0, 0.0)}
+    assert figure.meshes["a"][0].vertices[:, 2].tolist() == [1.0, 1.0, 1.0]
+    turned = figure.poses({"j": np.array([np.pi / 2])})["a"][0]
+    assert np.allclose(turned @ [1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 1.0])
+
+
+def test_pictures_show_what_is_nearer_and_cast_its_shadow() -> None:
+    ground = box(np.array([0.0, 0.0, -0.5]), np.array([3.0, 3.0, 0.5]), 0.0, (0.5, 0.5, 0.5))
+    block = box(np.array([0.0, 0.0, 1.0]), np.array([0.3, 0.3, 0.3]), 0.3, (1.0, 0.0, 0.0))
+    camera = Camera(np.array([0.0, -4.0, 4.0]), np.array([0.0, 0.0, 0.5]))
+    bare, full = (picture(soup(meshes), camera, 160, 120) for meshes in ([ground], [ground, block]))
+    red = (full[..., 0] > 120) & (full[..., 1] < 60)
+    assert 200 < red.sum() < 4000
+    darker = (full.astype(int).sum(axis=2) < bare.astype(int).sum(axis=2) - 40) & ~red
+    assert darker.sum() > 100
+    behind = Camera(np.array([0.0, 0.0, 0.5]), np.array([0.0, 5.0, 0.5]))  # half of the ground is behind the camera
+    assert (np.ptp(picture(soup([ground]), behind, 160, 120)[-1].astype(int)) < 20).all()
+
+
+def test_a_stage_holds_everything_where_it_was(log: EpisodeLog) -> None:
+    found = stage(log)
+    steps = list(log.steps)
+    assert len(found.time) == log.count
+    names = [body.name for body in found.bodies]
+    cup = names.index("things/cup_1")
+    index = steps[50].truth.object_names.index("cup_1")
+    assert np.array_equal(found.position[50, cup], steps[50].truth.object_position[0, index])
+    hand = names.index("robot/panda_hand")
+    assert np.allclose(found.position[50, hand], forward(steps[50].truth.q[0])[1][-1])
+    moving = max(range(len(found.time)), key=lambda tick: float(np.abs(steps[tick].state.robot.dq_ref).max()))
+    tube = found.tube(moving)
+    gap = np.linalg.norm(tube[:, :3] - found.position[moving, hand], axis=1) - tube[:, 3]
+    assert gap.min() < 0.0, "the tube begins at the hand"
+    assert len(found.tube(0)) == 0, "a robot that stands sweeps nothing"
+    assert max(len(way) for way in found.plans) > 5
+
+
+def test_events_are_what_the_timeline_tells(log: EpisodeLog) -> None:
+    line = timeline(log)
+    found = events(line)
+    assert [event.time for event in found] == sorted(event.time for event in found)
+    assert sum(event.kind == "filter" for event in found) == len(line.interventions) > 0
+    assert not any(event.kind == "violation" for event in found)
+    margins = [0.2] * len(line.time)
+    margins[10:14], margins[60] = [-0.1, -0.3, 0.1, -0.2], -0.05
+    bad = [e for e in events(replace_judged(line, margins)) if e.kind == "violation"]
+    assert [(e.time, e.text) for e in bad] == [
+        (line.time[10], "speed by 0.300 m/s"),
+        (line.time[60], "speed by 0.050 m/s"),
+    ]
+
+
+def replace_judged(line, margins):
+    return replace(line, judged={"speed": margins})
+
+
+# ---- who may look ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "answer"),
+    [
+        ("localhost:8080", None, True),
+        ("127.0.0.1:8080", "http://127.0.0.1:8080", True),
+        ("[::1]:8080", None, True),
+        ("evil.example:8080", None, False),
+        ("localhost.evil.example", None, False),
+        (None, None, False),
+        ("", None, False),
+        ("localhost:8080", "http://evil.example", False),
+        ("localhost:8080", "http://localhost:9999", False),
+        ("localhost:8080", "null", False),
+        ("[", None, False),
+    ],
+)
+def test_only_this_computer_is_admitted(host: str | None, origin: str | None, answer: bool) -> None:
+    assert admitted(host, origin) is answer
+
+
+@pytest.mark.parametrize(
+    ("host", "answer"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("10.0.0.1", False), ("x", False)],
+)
+def test_loopback_is_told_apart(host: str, answer: bool) -> None:
+    assert is_loopback(host) is answer
+
+
+def test_a_page_for_others_must_be_asked_for(episode: Path) -> None:
+    done = CliRunner().invoke(app, ["replay", str(episode), "--web", "--host", "0.0.0.0"])
+    assert done.exit_code == 2
+    assert "--expose" in done.output
+
+
+def ask(port: int, request: str) -> str:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request.encode())
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            part = connection.recv(4096)
+            if not part:
+                break
+            answer += part
+    return answer.decode(errors="replace").split("\r\n")[0]
+
+
+def test_the_server_refuses_strangers_and_paths_that_lead_out(log: EpisodeLog) -> None:
+    pytest.importorskip("viser")
+    from robotctl.replay.guarded import server
+
+    upgrade = (
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    )
+    with server() as found:
+        port = found.get_port()
+        own = f"Host: localhost:{port}\r\n"
+        assert " 200 " in ask(port, f"GET / HTTP/1.1\r\n{own}\r\n")
+        assert " 403 " in ask(port, "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+        assert " 200 " not in ask(port, "GET / HTTP/1.1\r\n\r\n")
+        for path in (
+            "/../../../../etc/passwd",
+            "/..%2f..%2f..%2fetc/passwd",
+            "/%2e%2e/%2e%2e/etc/passwd",
+            "/..\\..\\etc",
+        ):
+            assert " 404 " in ask(port, f"GET {path} HTTP/1.1\r\n{own}\r\n"), path
+        foreign = f"GET / HTTP/1.1\r\n{own}{upgrade}Origin: http://evil.example\r\n\r\n"
+        assert " 403 " in ask(port, foreign)
+
+
+# ---- in a browser ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real Chromium without a screen."""
+    import shutil
+
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: .ci/run installs it")
+    chromium = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+    if chromium is None:
+        pytest.skip("no chromium: .ci/run installs Debian's")
+    flags = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=chromium, args=flags)
+        yield opened
+        opened.close()
+
+
+def strangers(requests: list[str], own: str) -> list[str]:
+    return [url for url in requests if not url.startswith((own, "blob:", "data:"))]
+
+
+def test_the_page_plays_and_jumps_to_what_happened(log: EpisodeLog, browser) -> None:
+    from robotctl.replay.web import serve
+
+    pytest.importorskip("viser")
+    ready, stop, address = threading.Event(), threading.Event(), []
+
+    def tell(url: str) -> None:
+        address.append(url)
+        ready.set()
+
+    shown = stage(log), timeline(log)
+    thread = threading.Thread(
+        target=serve, args=("the title", "the verdict", *shown, 8080), kwargs={"ready": tell, "stop": stop}
+    )
+    thread.start()
+    try:
+        assert ready.wait(60)
+        page = browser.new_page(viewport={"width": 640, "height": 400})
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(address[0])
+        page.get_by_text("nearest person").wait_for(timeout=60_000)
+        page.get_by_text("the verdict").wait_for()
+        acted = next(event for event in events(shown[1]) if event.kind == "filter")
+        page.get_by_text(acted.text).first.click(timeout=60_000)
+        page.get_by_text(f"{acted.time - 0.5:.2f} s").first.wait_for(timeout=60_000)
+        page.get_by_text("Play", exact=True).click(timeout=60_000)
+        page.get_by_text("Pause", exact=True).wait_for(timeout=60_000)
+        page.get_by_text(f"{shown[0].time[-1]:.2f} s").first.wait_for(timeout=120_000)
+        assert strangers(requests, address[0]) == []
+        page.close()
+    finally:
+        stop.set()
+        thread.join(30)
+
+
+def test_the_film_plays_offline_and_asks_nobody(episode: Path, browser, tmp_path: Path) -> None:
+    pytest.importorskip("viser")
+    out = tmp_path / "film.html"
+    done = CliRunner().invoke(app, ["replay", str(episode), "--html", str(out)])
+    assert done.exit_code == 0, done.output
+    assert out.stat().st_size < 4e6
+    page = browser.new_page(viewport={"width": 640, "height": 400})
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(out.as_uri())
+    now = page.locator("#now")
+    now.filter(has_text=" s").wait_for(timeout=60_000)
+    button = page.locator("button.filter").first
+    wanted = float(button.get_attribute("data-time") or 0.0)
+    button.click()
+    now.filter(has_text=f"{wanted:.1f}"[:-1]).wait_for(timeout=60_000)
+    assert strangers(requests, out.as_uri()) == []
+    page.close()
