@@ -18,6 +18,7 @@ AMBIENT, DIFFUSE = 0.62, 0.45  # how bright a surface is that the light does not
 SHADE = 0.72  # of the brightness in a shadow
 SHADOW = 1024  # pixels of the shadow map, each way
 BIAS = 0.02  # surfaces this near behind another are not in its shadow [m]
+GRAZING = 0.08  # a surface that the light only grazes shows no shadows, which would be in stripes
 CREASE = np.cos(np.deg2rad(40.0))  # faces that meet at a sharper edge are shaded apart
 LIGHT = np.array([0.2, -0.55, 0.82])  # towards the light, a unit vector nearly
 TOP, BOTTOM = (0.80, 0.86, 0.92), (0.96, 0.96, 0.95)  # of the background
@@ -221,21 +222,24 @@ def _triangle(
             if z >= depth[v, u]:
                 continue
             c0, c1, c2 = b0 * w0 * z, b1 * w1 * z, b2 * w2 * z
-            facing = tilt = length = sx = sy = sz = 0.0
+            facing = tilt = length = 0.0
             for d in range(3):
                 n = c0 * normal[0, d] + c1 * normal[second, d] + c2 * normal[third, d]
                 p = c0 * world[0, d] + c1 * world[second, d] + c2 * world[third, d]
                 length += n * n
                 tilt += n * light[d]
                 facing += n * (eye[d] - p)
-                sx += (p - frame[3, d]) * frame[0, d]
-                sy += (p - frame[3, d]) * frame[1, d]
-                sz += (p - frame[3, d]) * frame[2, d]
-            tilt /= max(np.sqrt(length), 1e-9)
-            if facing < 0.0:  # the back of a surface: as its front would be
-                tilt = -tilt
+            side = (1.0 if facing >= 0.0 else -1.0) / max(np.sqrt(length), 1e-9)  # backs are lit as fronts are
+            tilt *= side
+            sx = sy = sz = 0.0
+            for d in range(3):
+                n = c0 * normal[0, d] + c1 * normal[second, d] + c2 * normal[third, d]
+                p = c0 * world[0, d] + c1 * world[second, d] + c2 * world[third, d] + BIAS * side * n - frame[3, d]
+                sx += p * frame[0, d]
+                sy += p * frame[1, d]
+                sz += p * frame[2, d]
             bright = AMBIENT + DIFFUSE * max(tilt, 0.0) + 0.06 * tilt
-            if tilt > 0.0:
+            if tilt > GRAZING:
                 su, sv = int(sx * scale + 0.5 * size), int(sy * scale + 0.5 * size)
                 hidden = 0
                 for du in range(-1, 2):
