@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,9 +50,8 @@ def episodes_list(
 def episodes_info(
     episode: Annotated[Path, typer.Argument(help="An episode file.", show_default=False)], as_json: Json = False
 ) -> None:
-    """What is in an episode file: what was run, how it ended, whether the file is sound."""
+    """What happened in an episode and why, in ten lines; everything the file says of itself with --json."""
     from robotctl.cli.output import console, print_json
-    from robotctl.cli.report import safe
     from robotctl.episode.reader import read_episode
 
     log = read_episode(episode)
@@ -63,13 +64,59 @@ def episodes_info(
         print_json({"schema": "robotctl/episode-info.v1", **answer})
         return
     terminal = console()
-    terminal.print(f"{safe(episode)}: {outcome(answer)}")
-    for key in ("steps", "duration_s", "bytes", "digest"):
-        terminal.print(f"  {key:<20} {answer[key]}")
-    for key, value in log.metadata.items():
-        terminal.print(f"  [dim]{safe(key):<20} {safe(value)}[/]")
-    for name, size in answer["attachments"].items():
-        terminal.print(f"  attached: {safe(name)}, {size} bytes")
+    for line in told(log):
+        terminal.print(line)
+
+
+@app.command("export")
+def episodes_export(
+    episodes: Annotated[list[Path], typer.Argument(help="Episode files, or folders of them.", show_default=False)],
+    to: Annotated[str, typer.Option(help="lerobot (a LeRobotDataset v3 folder) or csv (a file an episode).")],
+    out: Annotated[Path, typer.Option(help="The folder to write.", show_default=False)],
+    only_successes: Annotated[
+        bool, typer.Option("--only-successes", help="Leave out what did not succeed within the guardrails.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Writes episodes for other tools, one row a control tick. Incomplete ones are exported as far as they go.
+
+    robotctl episodes export episodes/ --to lerobot --out dataset/
+    """
+    from robotctl.cli.output import console, print_json
+    from robotctl.cli.report import plural, safe
+    from robotctl.episode.reader import read_episode
+    from robotctl.errors import UsageError, nearest
+
+    formats = ("lerobot", "csv")
+    if to not in formats:
+        raise UsageError(f"--to: no format '{to[:40]}'{nearest(to, formats)}")
+    paths = [path for given in episodes for path in (sorted(given.rglob("*.mcap")) if given.is_dir() else [given])]
+    logs = [read_episode(path) for path in paths]
+    logs = [log for log in logs if log.count and not (only_successes and (log.summary or {}).get("exit_code") != 0)]
+    if not logs:
+        raise UsageError("nothing to export: no episode with a step in it" + (" succeeded" if only_successes else ""))
+    rows = _export_csv(logs, out) if to == "csv" else _export_lerobot(logs, out)
+    if as_json:
+        print_json({"schema": "robotctl/export.v1", "to": to, "out": out, "episodes": len(logs), "rows": rows})
+    else:
+        console().print(f"{safe(out)}: {plural(len(logs), 'episode')}, {rows:,} rows")
+
+
+def _export_csv(logs: list[EpisodeLog], out: Path) -> int:
+    from robotctl.errors import UsageError
+    from robotctl.replay.export.csv_file import write_csv
+
+    files = [out / f"{log.path.stem}.csv" for log in logs]
+    for file in files:
+        if file.exists() or files.count(file) > 1:
+            raise UsageError(f"{file}: {'exists already' if file.exists() else 'two episodes have this name'}")
+    return sum(write_csv(log, file) for log, file in zip(logs, files, strict=True))
+
+
+def _export_lerobot(logs: list[EpisodeLog], out: Path) -> int:
+    from robotctl.replay.export.lerobot import write_dataset
+
+    return int(write_dataset(logs, out)["total_frames"])
 
 
 @app.command("recover")
@@ -97,6 +144,64 @@ def episodes_recover(
         print_json({"schema": "robotctl/recovered.v1", **answer})
         return
     console().print(f"{safe(out)}: {steps} steps, {log.duration:.2f} s; incomplete: {safe(log.damage)}")
+
+
+def told(log: EpisodeLog) -> Iterator[str]:
+    """What happened and why, in ten lines."""
+    from robotctl.cli.report import plural, safe
+    from robotctl.replay.timeline import timeline
+
+    about_, summary = {key: safe(value) for key, value in log.metadata.items()}, log.summary or {}
+
+    def row(name: str, text: str) -> str:
+        return f"[dim]{name:<12}[/]{text}"
+
+    yield row("episode", f"[bold]{safe(log.path)}[/]  {log.path.stat().st_size / 1e6:.1f} MB")
+    how = f"arm {about_.get('arm', '?')}, planner {about_.get('planner', '?')}, people {about_.get('people', '?')}"
+    yield row("run", f"{about_.get('task', '?')} seed {about_.get('seed', '?')}, {how}, {about_.get('started', '?')}")
+    rules = f"{about_.get('guardrails', '?')} {about_.get('guardrails_sha256', '')[:12]}"
+    relaxed = "" if about_.get("relaxed", "{}") == "{}" else f", [red]relaxed {about_['relaxed']}[/]"
+    yield row("by", f"guardrails {rules}{relaxed}, model {about_.get('model_sha256', '')[:12]}")
+    yield row("ended", outcome(about(log)) + (f": {safe(summary['reason'])}" if summary.get("reason") else ""))
+    if log.count == 0:
+        yield row("steps", "none")
+        return
+    line = timeline(log)
+    tried = [
+        f"{safe(a['skill'])} [{'green' if a['success'] else 'red'}]{safe(a['reason'])}[/]"
+        for a in summary.get("skills", [])
+    ]
+    yield row(
+        "objective",
+        f"{line.objective[-1]} of {line.objective_total} believed met after {line.end:.1f} s, {log.count} steps",
+    )
+    yield row("did", "; ".join(tried) or "; ".join(span.what for span in line.skills))
+    worst = {n: min(v) for n, v in line.judged.items()}
+    tight = sorted((n for n in worst if line.units.get(n) in ("m", "m/s")), key=lambda n: worst[n])[:3]
+    yield row(
+        "guardrails",
+        _violations(summary) + "; tightest " + ", ".join(f"{n} {worst[n]:.3f} {line.units[n]}" for n in tight),
+    )
+    acted = dict.fromkeys(span.what for span in line.interventions)
+    yield row(
+        "filter", f"acted {plural(len(line.interventions), 'time')}" + (f" ({safe(', '.join(acted))})" if acted else "")
+    )
+    near = min(line.distance)
+    yield row(
+        "people",
+        f"nearest {near:.2f} m, {plural(len(line.contacts), 'contact')}" if math.isfinite(near) else "nobody near",
+    )
+    broken = summary.get("assumptions", {}).get("broken", {})
+    yield row("assumptions", "[yellow]broken: " + safe(", ".join(broken)) + "[/]" if broken else "held")
+
+
+def _violations(summary: dict[str, Any]) -> str:
+    from robotctl.cli.report import plural
+
+    if "guardrails" not in summary:
+        return "no verdict"
+    count = int(summary["guardrails"]["violations"])
+    return f"[{'red' if count else 'green'}]{plural(count, 'violation')}[/]"
 
 
 def about(log: EpisodeLog) -> dict[str, Any]:

@@ -33,6 +33,10 @@ def replay(
     html: Annotated[
         Path | None, typer.Option(help="Write one .html file that plays it offline.", show_default=False)
     ] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="Write an .mp4 file: the scene, and its margins below.", show_default=False)
+    ] = None,
+    speed: Annotated[float, typer.Option(help="For --video: times real time.", min=0.05, max=100)] = 1.0,
     start: Annotated[float, typer.Option("--from", help="Begin here [s].", min=0)] = 0.0,
     end: Annotated[float | None, typer.Option("--to", help="End here [s].", min=0, show_default="the end")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -46,12 +50,15 @@ def replay(
     from robotctl.cli.output import console, print_json, stdout_for_answers
     from robotctl.cli.timeline_view import heading, judged, picture, verified
     from robotctl.episode.reader import read_episode
+    from robotctl.errors import UsageError
     from robotctl.page.document import checked
     from robotctl.replay.rejudge import judge_again
     from robotctl.replay.timeline import timeline, timeline_dict
 
     if html is not None:
         checked(html, "--html")
+    if video is not None and (video.suffix != ".mp4" or video.is_dir()):
+        raise UsageError(f"--video {video}: a video ends in .mp4")
     last = math.inf if end is None else end
     with stdout_for_answers():
         log = read_episode(episode)
@@ -60,6 +67,8 @@ def replay(
         rerun = _verify(log, model) if verify else None
         if html is not None:
             _html(log, line, html)
+        if video is not None:
+            _video(log, line, video, speed)
     summary = log.summary or {}
     if as_json:
         answer: dict[str, Any] = {
@@ -85,6 +94,8 @@ def replay(
             answer |= rerun.to_dict()
         if html is not None:
             answer["html"] = html
+        if video is not None:
+            answer["video"] = video
         print_json(answer)
     else:
         terminal = console()
@@ -124,6 +135,19 @@ def _html(log: EpisodeLog, line: Timeline, out: Path) -> None:
         page = film(title, verdict, stage(log, line.start, line.end), line, progress)
     write(out, page)
     typer.echo(f"wrote {show_path(out)} ({len(page.encode()) / 1e6:.1f} MB)", err=True)
+
+
+def _video(log: EpisodeLog, line: Timeline, out: Path, speed: float) -> None:
+    """Writes the video."""
+    from robotctl.cli.timeline_view import plain_heading
+    from robotctl.cli.view import time_bar
+    from robotctl.files import show_path
+    from robotctl.replay.stage import stage
+    from robotctl.replay.video import video
+
+    with time_bar(line.end, "drawing") if sys.stderr.isatty() else nullcontext(lambda time: None) as progress:
+        video(out, plain_heading(log)[0], stage(log, line.start, line.end), line, speed, progress)
+    typer.echo(f"wrote {show_path(out)} ({out.stat().st_size / 1e6:.1f} MB)", err=True)
 
 
 def _verify(log: EpisodeLog, model: Path | None) -> Verified:
