@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,23 +59,22 @@ def timestamp(time: float) -> Timestamp:
     return Timestamp(nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000)
 
 
-def _coarse(values: np.ndarray) -> list[float]:
-    """To single precision, which is finer than anybody sees and half as long when compressed."""
-    numbers: list[float] = np.asarray(values, np.float32).tolist()
-    return numbers
+def _coarse(values: np.ndarray) -> Any:
+    """As lists of numbers in single precision, which is finer than anybody sees and half as long when compressed."""
+    return values.astype(np.float32).tolist()
 
 
-def _vector(v: np.ndarray) -> Vector3:
-    x, y, z = _coarse(v)
+def _vector(v: Sequence[float]) -> Vector3:
+    x, y, z = v
     return Vector3(x=x, y=y, z=z)
 
 
-def _quaternion(q: np.ndarray) -> Quaternion:
-    x, y, z, w = _coarse(q)
+def _quaternion(q: Sequence[float]) -> Quaternion:
+    x, y, z, w = q
     return Quaternion(x=x, y=y, z=z, w=w)
 
 
-def _pose(position: np.ndarray) -> Pose:
+def _pose(position: Sequence[float]) -> Pose:
     return Pose(position=_vector(position), orientation=_UPRIGHT)
 
 
@@ -107,14 +106,14 @@ class Drawing:
 
     def _transforms(self, step: Step, at: Timestamp) -> bytes:
         rotation, origin = forward(step.truth.q[-1])
-        turn = quaternions(rotation)
+        turn, origin = _coarse(quaternions(rotation)), _coarse(origin)
         frames = [_transform(at, name, origin[i], turn[i]) for i, name in enumerate(LINKS)]
         position, quaternion = step.truth.object_position[-1], step.truth.object_quaternion[-1]
         for i, name in enumerate(step.truth.object_names):
             pose = position[i].tobytes() + quaternion[i].tobytes()
             if self._sent.get(name) != pose or self._tick % REFRESH == 0:
                 self._sent[name] = pose
-                frames.append(_transform(at, name, position[i], quaternion[i]))
+                frames.append(_transform(at, name, _coarse(position[i]), _coarse(quaternion[i])))
         return FrameTransforms(transforms=frames).encode()
 
     def _events(self, step: Step) -> Iterator[tuple[LogLevel, str]]:
@@ -151,7 +150,7 @@ def quaternions(rotation: np.ndarray) -> np.ndarray:
     return np.where(q[:, 3:] >= 0, q, -q)
 
 
-def _transform(at: Timestamp, name: str, position: np.ndarray, quaternion: np.ndarray) -> FrameTransform:
+def _transform(at: Timestamp, name: str, position: Sequence[float], quaternion: Sequence[float]) -> FrameTransform:
     return FrameTransform(
         timestamp=at,
         parent_frame_id="world",
@@ -169,7 +168,7 @@ def _joints(step: Step, at: Timestamp) -> bytes:
 
 
 def _points(points: np.ndarray, at: Timestamp) -> bytes:
-    return PosesInFrame(timestamp=at, frame_id="world", poses=[_pose(p) for p in points]).encode()
+    return PosesInFrame(timestamp=at, frame_id="world", poses=[_pose(p) for p in _coarse(points)]).encode()
 
 
 def room(scene: Scene | None, step: Step, at: Timestamp) -> bytes:
@@ -189,13 +188,13 @@ def room(scene: Scene | None, step: Step, at: Timestamp) -> bytes:
 def _cube(center: np.ndarray, half: np.ndarray, yaw: float, color: tuple[float, float, float, float]) -> CubePrimitive:
     turn = Quaternion(x=0.0, y=0.0, z=float(np.sin(yaw / 2)), w=float(np.cos(yaw / 2)))
     r, g, b, a = map(float, color)
-    pose = Pose(position=_vector(np.asarray(center)), orientation=turn)
-    return CubePrimitive(pose=pose, size=_vector(2 * np.asarray(half)), color=Color(r=r, g=g, b=b, a=a))
+    pose = Pose(position=_vector(_coarse(center)), orientation=turn)
+    return CubePrimitive(pose=pose, size=_vector(_coarse(2 * half)), color=Color(r=r, g=g, b=b, a=a))
 
 
 def _ball(center: np.ndarray, radius: float, color: Color) -> SpherePrimitive:
     size = Vector3(x=2 * radius, y=2 * radius, z=2 * radius)
-    return SpherePrimitive(pose=_pose(center), size=size, color=color)
+    return SpherePrimitive(pose=_pose(_coarse(center)), size=size, color=color)
 
 
 @functools.cache
@@ -226,7 +225,7 @@ def _object(scene: Scene, name: str, at: Timestamp) -> SceneEntity:
         spheres = [_ball(sphere[:3], float(sphere[3]), color) for sphere in kind.spheres]
         return SceneEntity(timestamp=at, frame_id=name, id=name, frame_locked=True, spheres=spheres)
     body = CylinderPrimitive(
-        pose=_pose(np.array([0.0, 0.0, kind.height / 2])),
+        pose=_pose((0.0, 0.0, kind.height / 2)),
         size=Vector3(x=2 * kind.radius, y=2 * kind.radius, z=kind.height),
         bottom_scale=0.8,
         top_scale=1.0,
