@@ -23,7 +23,7 @@ from robotctl.replay import verify as verify_module
 from robotctl.replay.events import events
 from robotctl.replay.guarded import admitted, is_loopback
 from robotctl.replay.predictions import Promises, Receipt, predictions
-from robotctl.replay.raster import Camera, picture, soup
+from robotctl.replay.raster import Camera, Textures, picture, soup
 from robotctl.replay.shapes import box, read_figure, read_mesh, simplified
 from robotctl.replay.stage import robot_figure, stage
 from robotctl.replay.timeline import timeline
@@ -248,13 +248,15 @@ def test_pictures_show_what_is_nearer_and_cast_its_shadow() -> None:
     ground = box(np.array([0.0, 0.0, -0.5]), np.array([3.0, 3.0, 0.5]), 0.0, (0.5, 0.5, 0.5))
     block = box(np.array([0.0, 0.0, 1.0]), np.array([0.3, 0.3, 0.3]), 0.3, (1.0, 0.0, 0.0))
     camera = Camera(np.array([0.0, -4.0, 4.0]), np.array([0.0, 0.0, 0.5]))
-    bare, full = (picture(soup(meshes), camera, 160, 120) for meshes in ([ground], [ground, block]))
+    bare, full = (
+        picture(soup(meshes, Textures()), Textures(), camera, 160, 120) for meshes in ([ground], [ground, block])
+    )
     red = (full[..., 0] > 120) & (full[..., 1] < 60)
     assert 200 < red.sum() < 4000
     darker = (full.astype(int).sum(axis=2) < bare.astype(int).sum(axis=2) - 40) & ~red
     assert darker.sum() > 100
     behind = Camera(np.array([0.0, 0.0, 0.5]), np.array([0.0, 5.0, 0.5]))  # half of the ground is behind the camera
-    assert (np.ptp(picture(soup([ground]), behind, 160, 120)[-1].astype(int)) < 20).all()
+    assert (np.ptp(picture(soup([ground], Textures()), Textures(), behind, 160, 120)[-1].astype(int)) < 20).all()
 
 
 def test_a_stage_holds_everything_where_it_was(log: EpisodeLog) -> None:

@@ -5,13 +5,15 @@ The same picture on every machine, without a display or a driver; a few hundredt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from robotctl.replay.shapes import Mesh
+from robotctl.replay.shapes import TEXTURE, Mesh, read_texture
 
 NEAR = 0.05  # nothing nearer to the eye is drawn [m]
 AMBIENT, DIFFUSE = 0.62, 0.45  # how bright a surface is that the light does not, or fully does, reach
@@ -31,6 +33,8 @@ class Soup(NamedTuple):
     normals: np.ndarray  # (F, 3, 3) float32, of every corner
     colors: np.ndarray  # (F, 3) float32, 0 to 1
     opacity: np.ndarray  # (F,) float32
+    uv: np.ndarray  # (F, 3, 2) float32, where in its texture each corner is
+    texture: np.ndarray  # (F,) int64, its row in Textures; -1: none
 
 
 @dataclass(frozen=True)
@@ -50,17 +54,42 @@ class Camera:
         return np.stack([right, np.cross(right, forward), forward])
 
 
-def soup(meshes: list[Mesh]) -> Soup:
+class Textures:
+    """The textures of one picture."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Path, int] = {}
+
+    def row(self, path: Path | None) -> int:
+        """The number of a texture; -1 for none."""
+        return -1 if path is None else self._rows.setdefault(path, len(self._rows))
+
+    def stacked(self) -> np.ndarray:
+        """All of them by number, (N, TEXTURE, TEXTURE, 3)."""
+        none = np.zeros((0, TEXTURE, TEXTURE, 3), np.float32)
+        return np.concatenate([none, *(read_texture(path)[None] for path in self._rows)])
+
+
+def soup(meshes: Sequence[Mesh], textures: Textures) -> Soup:
     """The triangles of meshes, with smooth normals."""
-    parts = [m for m in meshes if len(m.faces)]
-    corners = [m.vertices[m.faces].astype(np.float32) for m in parts]
-    normals = [_normals(m.vertices, m.faces).astype(np.float32) for m in parts]
-    colors = [np.tile(np.array(m.color, np.float32), (len(m.faces), 1)) for m in parts]
-    opacity = [np.full(len(m.faces), m.opacity, np.float32) for m in parts]
-    if not parts:
-        none = np.zeros((0, 3, 3), np.float32)
-        return Soup(none, none, np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
-    return Soup(np.concatenate(corners), np.concatenate(normals), np.concatenate(colors), np.concatenate(opacity))
+    parts = [_soup(mesh, textures) for mesh in meshes if len(mesh.faces)]
+    if parts:
+        return together(parts)
+    none = np.zeros((0, 3, 3), np.float32)
+    few = np.zeros(0, np.float32)
+    return Soup(none, none, np.zeros((0, 3), np.float32), few, np.zeros((0, 3, 2), np.float32), np.zeros(0, np.int64))
+
+
+def _soup(mesh: Mesh, textures: Textures) -> Soup:
+    count = len(mesh.faces)
+    return Soup(
+        corners=mesh.vertices[mesh.faces].astype(np.float32),
+        normals=_normals(mesh.vertices, mesh.faces).astype(np.float32),
+        colors=np.tile(np.array(mesh.color, np.float32), (count, 1)),
+        opacity=np.full(count, mesh.opacity, np.float32),
+        uv=(np.zeros((count, 3, 2)) if mesh.uv is None else mesh.uv).astype(np.float32),
+        texture=np.full(count, textures.row(mesh.texture)),
+    )
 
 
 def moved(part: Soup, rotation: np.ndarray, position: np.ndarray) -> Soup:
@@ -69,7 +98,7 @@ def moved(part: Soup, rotation: np.ndarray, position: np.ndarray) -> Soup:
     return part._replace(corners=part.corners @ turn + position.astype(np.float32), normals=part.normals @ turn)
 
 
-def together(parts: list[Soup]) -> Soup:
+def together(parts: Sequence[Soup]) -> Soup:
     """All triangles of several soups."""
     return Soup(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
@@ -101,7 +130,7 @@ def _smoothed(faces, area, unit, at_vertex, starts):
     return out
 
 
-def picture(parts: Soup, camera: Camera, width: int, height: int, smooth: int = 2) -> np.ndarray:
+def picture(parts: Soup, textures: Textures, camera: Camera, width: int, height: int, smooth: int = 2) -> np.ndarray:
     """What the camera sees, (height, width, 3) uint8; every pixel is the mean of smooth x smooth."""
     w, h = smooth * width, smooth * height
     axes = camera.axes()
@@ -111,12 +140,12 @@ def picture(parts: Soup, camera: Camera, width: int, height: int, smooth: int = 
     share = np.linspace(0.0, 1.0, h)[:, None, None]
     image = np.tile((1 - share) * np.array(TOP) + share * np.array(BOTTOM), (1, w, 1)).astype(np.float32)
     depth = np.full((h, w), np.inf, np.float32)
-    solid = parts.opacity >= 1.0
+    solid, images = parts.opacity >= 1.0, textures.stacked()
     for which in (solid, ~solid):  # what one can see through comes last
         chosen = Soup(*(column[which] for column in parts))
         _draw(
-            image, depth, chosen.corners, chosen.normals, chosen.colors, chosen.opacity, camera.eye.astype(np.float64),
-            axes, focal, light, shadow, frame, scale,
+            image, depth, chosen.corners, chosen.normals, chosen.colors, chosen.opacity, chosen.uv, chosen.texture,
+            images, camera.eye.astype(np.float64), axes, focal, light, shadow, frame, scale,
         )  # fmt: skip
     mean = image.reshape(height, smooth, width, smooth, 3).mean((1, 3))
     return np.round(255 * np.clip(mean, 0.0, 1.0)).astype(np.uint8)
@@ -160,10 +189,12 @@ def _draw_shadow(depth, corners, scale):
 
 
 @njit(cache=True, fastmath=True)
-def _draw(image, depth, corners, normals, colors, opacity, eye, axes, focal, light, shadow, frame, scale):
+def _draw(
+    image, depth, corners, normals, colors, opacity, uv, texture, images, eye, axes, focal, light, shadow, frame, scale
+):
     height, width = depth.shape
     size = shadow.shape[0]
-    world, view, normal = np.empty((4, 3)), np.empty((4, 3)), np.empty((4, 3))
+    world, view, normal, spot = np.empty((4, 3)), np.empty((4, 3)), np.empty((4, 3)), np.empty((4, 2))
     for f in range(len(corners)):
         count = 0  # corners of the triangle cut off at NEAR
         for k in range(3):
@@ -175,12 +206,16 @@ def _draw(image, depth, corners, normals, colors, opacity, eye, axes, focal, lig
             if here >= NEAR:
                 for d in range(3):
                     world[count, d], normal[count, d] = corners[f, k, d], normals[f, k, d]
+                for d in range(2):
+                    spot[count, d] = uv[f, k, d]
                 count += 1
             if (here >= NEAR) != (there >= NEAR):
                 t = (NEAR - here) / (there - here)
                 for d in range(3):
                     world[count, d] = corners[f, k, d] + t * (corners[f, j, d] - corners[f, k, d])
                     normal[count, d] = normals[f, k, d] + t * (normals[f, j, d] - normals[f, k, d])
+                for d in range(2):
+                    spot[count, d] = uv[f, k, d] + t * (uv[f, j, d] - uv[f, k, d])
                 count += 1
         for k in range(count):
             for i in range(3):
@@ -189,15 +224,15 @@ def _draw(image, depth, corners, normals, colors, opacity, eye, axes, focal, lig
                     view[k, i] += (world[k, d] - eye[d]) * axes[i, d]
         for second in range(1, count - 1):
             _triangle(
-                image, depth, world, view, normal, second, colors[f], opacity[f], eye, focal, light, shadow, frame,
-                scale, width, height, size,
+                image, depth, world, view, normal, spot, second, colors[f], opacity[f], texture[f], images, eye, focal,
+                light, shadow, frame, scale, width, height, size,
             )  # fmt: skip
 
 
 @njit(cache=True, fastmath=True)
 def _triangle(
-    image, depth, world, view, normal, second, color, opacity, eye, focal, light, shadow, frame, scale, width, height,
-    size,
+    image, depth, world, view, normal, spot, second, color, opacity, texture, images, eye, focal, light, shadow, frame,
+    scale, width, height, size,
 ):  # fmt: skip
     third = second + 1
     w0, w1, w2 = 1.0 / view[0, 2], 1.0 / view[second, 2], 1.0 / view[third, 2]
@@ -250,5 +285,13 @@ def _triangle(
                 bright *= 1.0 - (1.0 - SHADE) * hidden / 9.0
             if opacity >= 1.0:
                 depth[v, u] = z
+            row = column = 0
+            if texture >= 0:
+                side_of = images.shape[1]
+                s = c0 * spot[0, 0] + c1 * spot[second, 0] + c2 * spot[third, 0]
+                t = c0 * spot[0, 1] + c1 * spot[second, 1] + c2 * spot[third, 1]
+                column = int((s - np.floor(s)) * side_of) % side_of
+                row = side_of - 1 - int((t - np.floor(t)) * side_of) % side_of
             for d in range(3):
-                image[v, u, d] += opacity * (color[d] * bright - image[v, u, d])
+                own = images[texture, row, column, d] if texture >= 0 else color[d]
+                image[v, u, d] += opacity * (own * bright - image[v, u, d])

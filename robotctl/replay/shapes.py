@@ -14,9 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 GREY = (0.7, 0.7, 0.7)
 Color = tuple[float, float, float]  # red, green, blue, 0 to 1
+Look = tuple[Color, Path | None]
+TEXTURE = 128  # textures are read at this size [pixels]
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,10 @@ class Mesh:
 
     vertices: np.ndarray  # (V, 3) [m]
     faces: np.ndarray  # (F, 3) indices of vertices
-    color: Color
+    color: Color  # with a texture its mean
     opacity: float = 1.0
-    textured: bool = False  # the colour is the mean of a texture
+    texture: Path | None = None
+    uv: np.ndarray | None = None  # (F, 3, 2) where in the texture each corner is, v upwards; it repeats
 
     def moved(self, pose: np.ndarray) -> Mesh:
         """The mesh in another frame: pose (4, 4)."""
@@ -97,7 +101,7 @@ def read_figure(urdf: Path, find: Callable[[str], Path] | None = None, simplify:
             color = None if rgba is None else _floats(rgba.get("rgba"))[:3]
             origin = _pose(visual.find("origin"))
             for part in read_mesh(find(str(mesh.get("filename"))), simplify):
-                shown = part if color is None or part.textured else replace(part, color=_color(color))
+                shown = part if color is None or part.texture else replace(part, color=_color(color))
                 parts.append(shown.moved(origin))
         meshes[str(link.get("name"))] = tuple(parts)
     joints = {}
@@ -115,17 +119,23 @@ def read_figure(urdf: Path, find: Callable[[str], Path] | None = None, simplify:
 def read_mesh(path: Path, simplify: float = 0.0) -> tuple[Mesh, ...]:
     """The triangles of an OBJ file, a mesh for each of its materials."""
     vertices: list[list[float]] = []
+    places: list[list[float]] = []  # in the texture
     faces: dict[str, list[tuple[int, int, int]]] = {}
-    looks: dict[str, tuple[Color, bool]] = {}
+    painted: dict[str, list[tuple[int, int, int]]] = {}  # indices of places
+    looks: dict[str, Look] = {}
     material = ""
     for line in path.read_text("utf-8", errors="replace").splitlines():
         word, _, rest = line.partition(" ")
         if word == "v":
             vertices.append([float(number) for number in rest.split()[:3]])
+        elif word == "vt":
+            places.append([float(number) for number in rest.split()[:2]])
         elif word == "f":
-            corners = [int(corner.split("/")[0]) for corner in rest.split()]
-            corners = [c - 1 if c > 0 else len(vertices) + c for c in corners]
+            words = [corner.split("/") for corner in rest.split()]
+            corners = [_index(word[0], len(vertices)) for word in words]
             faces.setdefault(material, []).extend((corners[0], b, c) for b, c in pairwise(corners[1:]))
+            spots = [_index(word[1], len(places)) if len(word) > 1 and word[1] else -1 for word in words]
+            painted.setdefault(material, []).extend((spots[0], b, c) for b, c in pairwise(spots[1:]))
         elif word == "usemtl":
             material = rest.strip()
         elif word == "mtllib":
@@ -133,8 +143,11 @@ def read_mesh(path: Path, simplify: float = 0.0) -> tuple[Mesh, ...]:
     points = np.array(vertices, float).reshape(-1, 3)
     out = []
     for name, triangles in faces.items():
-        color, textured = looks.get(name, (GREY, False))
-        mesh = Mesh(points, np.array(triangles, np.int64), color, textured=textured)
+        color, texture = looks.get(name, (GREY, None))
+        uv = None
+        if texture is not None and min(map(min, painted[name])) >= 0:
+            uv = np.array(places)[np.array(painted[name])]
+        mesh = Mesh(points, np.array(triangles, np.int64), color, texture=texture if uv is not None else None, uv=uv)
         out.append(simplified(mesh, simplify))
     return tuple(out)
 
@@ -147,21 +160,24 @@ def simplified(mesh: Mesh, grid: float) -> Mesh:
     cells = mesh.vertices if grid == 0.0 else np.round(mesh.vertices / grid)
     _, first, index = np.unique(cells, axis=0, return_index=True, return_inverse=True)
     faces = index.reshape(-1)[mesh.faces]
-    faces = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
-    used, compact = np.unique(faces, return_inverse=True)
-    return replace(mesh, vertices=mesh.vertices[first][used], faces=compact.reshape(-1, 3))
+    whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+    used, compact = np.unique(faces[whole], return_inverse=True)
+    uv = None if mesh.uv is None else mesh.uv[whole]
+    return replace(mesh, vertices=mesh.vertices[first][used], faces=compact.reshape(-1, 3), uv=uv)
 
 
 def joined(meshes: list[Mesh]) -> list[Mesh]:
-    """The meshes with those of one colour and opacity made one."""
-    groups: dict[tuple[Color, float], list[Mesh]] = {}
+    """The meshes with those that look alike made one."""
+    groups: dict[tuple[Color, float, Path | None], list[Mesh]] = {}
     for mesh in meshes:
-        groups.setdefault((mesh.color, mesh.opacity), []).append(mesh)
+        groups.setdefault((mesh.color, mesh.opacity, mesh.texture), []).append(mesh)
     out = []
-    for (color, opacity), parts in groups.items():
+    for parts in groups.values():
         starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
-        faces = [part.faces + start for part, start in zip(parts, starts[:-1], strict=True)]
-        out.append(Mesh(np.concatenate([part.vertices for part in parts]), np.concatenate(faces), color, opacity))
+        faces = np.concatenate([part.faces + start for part, start in zip(parts, starts[:-1], strict=True)])
+        places = [part.uv for part in parts if part.uv is not None]
+        uv = np.concatenate(places) if places else None
+        out.append(replace(parts[0], vertices=np.concatenate([p.vertices for p in parts]), faces=faces, uv=uv))
     return out
 
 
@@ -199,9 +215,15 @@ def ball() -> tuple[np.ndarray, np.ndarray]:
     return np.array(vertices, np.float32), np.array(faces, np.uint32)
 
 
-def _materials(path: Path) -> dict[str, tuple[Color, bool]]:
-    """Diffuse colours of an MTL file by material, and whether each is the mean of a texture."""
-    looks: dict[str, tuple[Color, bool]] = {}
+def _index(word: str, count: int) -> int:
+    """An OBJ index as one from 0: they count from 1, or backwards from the last."""
+    number = int(word)
+    return number - 1 if number > 0 else count + number
+
+
+def _materials(path: Path) -> dict[str, Look]:
+    """Diffuse colours of an MTL file by material, and textures; the colour is the texture's mean then."""
+    looks: dict[str, Look] = {}
     name = ""
     if not path.is_file():
         return looks
@@ -210,23 +232,22 @@ def _materials(path: Path) -> dict[str, tuple[Color, bool]]:
         if word == "newmtl":
             name = rest.strip()
         elif word == "Kd":
-            looks[name] = _color(_floats(rest)), False
+            looks[name] = _color(_floats(rest)), None
         elif word == "map_Kd":
-            mean = _mean_color(path.parent / rest.strip())
-            looks[name] = (mean, True) if mean else (GREY, False)
+            texture = path.parent / rest.strip()
+            looks[name] = _color(read_texture(texture).reshape(-1, 3).mean(axis=0)), texture
     return looks
 
 
 @functools.cache
-def _mean_color(path: Path) -> Color | None:
-    """The mean colour of a texture; None when it cannot be read."""
+def read_texture(path: Path) -> np.ndarray:
+    """A texture, (TEXTURE, TEXTURE, 3) float32, 0 to 1; grey where it cannot be read."""
     try:
-        from PIL import Image
-
         with Image.open(path) as image:
-            return _color(np.asarray(image.convert("RGB"), float).reshape(-1, 3).mean(axis=0) / 255.0)
-    except (ImportError, OSError):
-        return None
+            small = image.convert("RGB").resize((TEXTURE, TEXTURE), Image.Resampling.BOX)
+            return np.asarray(small, np.float32) / np.float32(255.0)
+    except OSError:
+        return np.full((TEXTURE, TEXTURE, 3), GREY, np.float32)
 
 
 def _pose(origin: ElementTree.Element | None) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from robotctl.errors import MissingPartError, UsageError
-from robotctl.replay.raster import Camera, Soup, moved, picture, soup, together
+from robotctl.replay.raster import Camera, Soup, Textures, moved, picture, soup, together
 from robotctl.replay.shapes import Mesh, ball
 from robotctl.replay.stage import Stage
 from robotctl.replay.timeline import Timeline, thinned
@@ -78,8 +78,9 @@ class ScenePainter:
         self._stage = stage
         away = (0.9 + 0.56 * stage.extent) * np.array([-0.33, -0.86, 0.62])
         self._camera = camera or Camera(stage.middle + away, stage.middle)
-        self._fixed = soup(list(stage.fixed))
-        self._bodies = [soup(list(body.meshes)) for body in stage.bodies]
+        self._textures = Textures()
+        self._fixed = soup(stage.fixed, self._textures)
+        self._bodies = [soup(body.meshes, self._textures) for body in stage.bodies]
 
     def picture(self, tick: int, width: int, height: int) -> np.ndarray:
         """The scene in a tick, with the planned way and the safety tube, (height, width, 3) uint8."""
@@ -88,13 +89,13 @@ class ScenePainter:
         parts = [self._fixed]
         parts += [moved(b, rotation[i], stage.position[tick, i]) for i, b in enumerate(self._bodies)]
         parts += [_way(stage.plans[tick]), _tube(stage.tube(tick))]
-        return picture(together(parts), self._camera, width, height)
+        return picture(together(parts), self._textures, self._camera, width, height)
 
 
 def _way(points: np.ndarray) -> Soup:
     """A thin ribbon of octahedra along the points."""
     if len(points) < 2:
-        return soup([])
+        return soup((), Textures())
     steps = np.linspace(0.0, len(points) - 1.0, 6 * len(points))
     fine = np.stack([np.interp(steps, np.arange(len(points)), points[:, d]) for d in range(3)], axis=1)
     return _balls(np.column_stack([fine, np.full(len(fine), THICK)]), PLAN, 1.0)
@@ -107,11 +108,11 @@ def _tube(spheres: np.ndarray) -> Soup:
 def _balls(spheres: np.ndarray, color: tuple[float, float, float], opacity: float) -> Soup:
     """Spheres x y z r (n, 4)."""
     if len(spheres) == 0:
-        return soup([])
+        return soup((), Textures())
     vertices, faces = ball()
     points = (spheres[:, None, 3:] * vertices + spheres[:, None, :3]).reshape(-1, 3)
     index = (faces[None] + len(vertices) * np.arange(len(spheres))[:, None, None]).reshape(-1, 3)
-    return soup([Mesh(points, index.astype(np.int64), color, opacity)])
+    return soup([Mesh(points, index.astype(np.int64), color, opacity)], Textures())
 
 
 class _Strip:
