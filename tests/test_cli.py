@@ -173,7 +173,7 @@ def test_a_closed_pipe_is_no_internal_error() -> None:
 def test_doctor_finds_this_machine_fit() -> None:
     answer = json.loads(invoke("doctor", "--json").stdout)
     assert answer["ok"] is True
-    assert {"python", "platform", "pybullet", "disk space", "EGL rendering"} <= {c["name"] for c in answer["checks"]}
+    assert {"python", "platform", "pybullet", "disk space"} <= {c["name"] for c in answer["checks"]}
     assert "ready" in invoke("doctor").stdout
 
 

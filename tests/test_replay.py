@@ -15,6 +15,10 @@ from typer.testing import CliRunner
 
 from robotctl.cli.main import app
 from robotctl.control import RunOptions, run_episode
+from robotctl.drawing.bodies import robot_figure
+from robotctl.drawing.camera import Camera
+from robotctl.drawing.raster import Textures, picture, soup
+from robotctl.drawing.shapes import box, read_figure, read_mesh, simplified
 from robotctl.episode.reader import EpisodeLog, read_episode
 from robotctl.episode.recovery import recover
 from robotctl.episode.writer import EpisodeWriter
@@ -23,9 +27,7 @@ from robotctl.replay import verify as verify_module
 from robotctl.replay.events import events
 from robotctl.replay.guarded import admitted, is_loopback
 from robotctl.replay.predictions import Promises, Receipt, predictions
-from robotctl.replay.raster import Camera, Textures, picture, soup
-from robotctl.replay.shapes import box, read_figure, read_mesh, simplified
-from robotctl.replay.stage import robot_figure, stage
+from robotctl.replay.stage import stage
 from robotctl.replay.timeline import timeline
 from robotctl.replay.verify import first_difference, verify
 from robotctl.robot import JOINT_NAMES, N_FRAMES, forward
@@ -263,15 +265,15 @@ def test_a_stage_holds_everything_where_it_was(log: EpisodeLog) -> None:
     found = stage(log)
     steps = list(log.steps)
     assert len(found.time) == log.count
-    names = [body.name for body in found.bodies]
+    names = [body.name for body in found.placed.bodies]
     cup = names.index("things/cup_1")
     index = steps[50].truth.object_names.index("cup_1")
-    assert np.array_equal(found.position[50, cup], steps[50].truth.object_position[0, index])
+    assert np.array_equal(found.placed.position[50, cup], steps[50].truth.object_position[0, index])
     hand = names.index("robot/panda_hand")
-    assert np.allclose(found.position[50, hand], forward(steps[50].truth.q[0])[1][-1])
+    assert np.allclose(found.placed.position[50, hand], forward(steps[50].truth.q[0])[1][-1])
     moving = max(range(len(found.time)), key=lambda tick: float(np.abs(steps[tick].state.robot.dq_ref).max()))
     tube = found.tube(moving)
-    gap = np.linalg.norm(tube[:, :3] - found.position[moving, hand], axis=1) - tube[:, 3]
+    gap = np.linalg.norm(tube[:, :3] - found.placed.position[moving, hand], axis=1) - tube[:, 3]
     assert gap.min() < 0.0, "the tube begins at the hand"
     assert len(found.tube(0)) == 0, "a robot that stands sweeps nothing"
     assert max(len(way) for way in found.plans) > 5

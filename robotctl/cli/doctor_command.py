@@ -61,7 +61,7 @@ def examine() -> list[Check]:
     checks += [_package(name, True, f"pip install {name}") for name in NEEDED]
     checks += [_physics(), _scenes(), _space(Path.cwd()), _writable("numba cache", _numba_cache())]
     checks += [_package(name, False, f"only `robotctl train` needs it: pip install {name}") for name in TRAINING]
-    return [*checks, _egl()]
+    return checks
 
 
 def _python() -> Check:
@@ -124,11 +124,3 @@ def _writable(name: str, folder: Path) -> Check:
     except OSError as error:
         advice = "every start compiles for a while: set NUMBA_CACHE_DIR to a folder that is writable"
         return Check(name, False, False, f"{error.strerror}", advice)
-
-
-def _egl() -> Check:
-    import importlib.util
-
-    found = importlib.util.find_spec("eglRenderer") is not None and any(Path("/dev/dri").glob("render*"))
-    advice = "pictures are drawn by the CPU, which is slower but the same"
-    return Check("EGL rendering", found, False, "GPU" if found else "no GPU device", advice)

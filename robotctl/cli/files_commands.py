@@ -400,12 +400,13 @@ def _render(
     import re
 
     import numpy as np
+    from PIL import Image
 
+    from robotctl.drawing.camera import overview
+    from robotctl.drawing.portrait import Portraitist
     from robotctl.errors import UsageError
     from robotctl.files import show_path
-    from robotctl.png import png
     from robotctl.simulation.bullet import BulletSimulator
-    from robotctl.simulation.camera import overview
     from robotctl.simulation.quiet import quiet
     from robotctl.state import N_ACTIONS, TICK
 
@@ -415,15 +416,14 @@ def _render(
     if not out.parent.is_dir():
         raise UsageError(f"'{out}': no such folder")
     width, height = map(int, match.groups())
-    camera = overview(scene, azimuth, elevation)
     still = np.zeros(N_ACTIONS)
-    with quiet(), BulletSimulator(scene, people, rendering=True) as simulator:
+    with quiet(), BulletSimulator(scene, people) as simulator:
         still[-1] = simulator.reset(seed).finger_opening
         for _ in range(round(at / TICK)):
             simulator.step(still)
-        image = simulator.picture(width, height, camera.view(), camera.projection(width, height))
+        image = Portraitist(scene, overview(scene, azimuth, elevation)).picture(simulator.truth(), width, height)
     try:
-        out.write_bytes(png(image))
+        Image.fromarray(image).save(out)
     except OSError as error:
         raise UsageError(f"'{out}': {error.strerror}") from None
     typer.echo(f"wrote {show_path(out)} ({width} x {height})", err=True)

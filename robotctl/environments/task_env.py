@@ -15,6 +15,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from robotctl.drawing.camera import overview
+from robotctl.drawing.portrait import Portraitist
 from robotctl.environments import drives, spaces
 from robotctl.errors import UsageError, nearest
 from robotctl.guardrails.load import GuardrailSet, find_guardrails, load_guardrails
@@ -24,7 +26,6 @@ from robotctl.perception import Estimator
 from robotctl.safety.safety_filter import SafetyFilter
 from robotctl.safety.verdict import Verdict
 from robotctl.simulation.bullet import BulletSimulator
-from robotctl.simulation.camera import overview
 from robotctl.state import N_JOINTS, TICK, Observation, State, Truth
 from robotctl.task import load_task, spoken_of
 from robotctl.trajectory import along_tick
@@ -75,9 +76,8 @@ class TaskEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.action_space = spaces.action_space()
         self.observation_space = spaces.observation_space(self.task)  # type: ignore[assignment]  # Space is invariant
         self._size = width, height
-        self._simulator = BulletSimulator(
-            self.task.scene, () if people == "none" else self.task.people, rendering=render_mode is not None
-        )
+        self._simulator = BulletSimulator(self.task.scene, () if people == "none" else self.task.people)
+        self._portraitist: Portraitist | None = None  # made with the first picture
         self._state: State | None = None  # believed now; None before the first reset
 
     @property
@@ -142,8 +142,9 @@ class TaskEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             gymnasium.logger.warn('render() needs gymnasium.make(..., render_mode="rgb_array")')
             return None
         width, height = self._size
-        camera = overview(self.task.scene)
-        return self._simulator.picture(width, height, camera.view(), camera.projection(width, height))
+        if self._portraitist is None:
+            self._portraitist = Portraitist(self.task.scene, overview(self.task.scene))
+        return self._portraitist.picture(self._simulator.truth(), width, height)
 
     def close(self) -> None:
         """Frees the physics engine; a reset builds it anew."""

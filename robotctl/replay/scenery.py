@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robotctl.replay.shapes import Mesh, ball
+from robotctl.drawing.shapes import Mesh, ball
 from robotctl.replay.stage import Stage
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Scenery:
         for i, mesh in enumerate(stage.fixed):
             _add(scene, f"/room/{i}", mesh)
         self._frames = []
-        for body in stage.bodies:
+        for body in stage.placed.bodies:
             frame = scene.add_frame(f"/{body.name}", show_axes=False)
             for i, mesh in enumerate(body.meshes):
                 _add(scene, f"/{body.name}/{i}", mesh)
@@ -60,7 +60,7 @@ class Scenery:
     def show(self, tick: int, plan: bool = True, tube: bool = True) -> None:
         """Everything as it was in a tick; only what has changed since the last call is sent."""
         stage = self._stage
-        position, quaternion = stage.position[tick], stage.quaternion[tick][:, [3, 0, 1, 2]]
+        position, quaternion = stage.placed.position[tick], stage.placed.quaternion[tick][:, [3, 0, 1, 2]]
         for i, frame in enumerate(self._frames):
             if self._shown is None or not np.array_equal(position[i], self._shown[0][i]):
                 frame.position = position[i]

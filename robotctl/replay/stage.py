@@ -6,36 +6,18 @@ drawn beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
-from robotctl.body import CAPSULE_A, CAPSULE_B, CAPSULES, capsule_poses
+from robotctl.drawing.bodies import Placed, furniture, people_at, robot_at, things_at
+from robotctl.drawing.camera import middle_of
+from robotctl.drawing.shapes import Mesh
 from robotctl.episode.bundle import ATTACHMENT, unbundled
 from robotctl.episode.reader import EpisodeLog
-from robotctl.errors import InvalidFileError, MissingPartError, UsageError
-from robotctl.judge.surface import panda_mesh
+from robotctl.errors import InvalidFileError, UsageError
 from robotctl.replay.certified import Certified, Moment
-from robotctl.replay.shapes import Figure, Mesh, box, joined, read_figure, read_mesh
-from robotctl.robot import JOINT_NAMES
-from robotctl.scene import Scene
-from robotctl.scene_paths import scenes_folder
-from robotctl.simulation.looks import garments
 from robotctl.task import load_task
-
-COARSE = 0.008  # the robot's meshes are drawn this coarse [m]
-SMALL = 0.003  # and those of things
-PLAIN = (0.72, 0.68, 0.62)  # furniture without a model
-
-
-@dataclass(frozen=True)
-class Body:
-    """Something that moves in one piece."""
-
-    name: str  # robot/panda_link3, things/cup_1, people/cook/head
-    meshes: tuple[Mesh, ...]  # in its own frame
 
 
 @dataclass(frozen=True)
@@ -43,10 +25,8 @@ class Stage:
     """An episode to look at."""
 
     fixed: tuple[Mesh, ...]  # the room and its furniture, in the world
-    bodies: tuple[Body, ...]
+    placed: Placed  # everything that moves
     time: np.ndarray  # (T,) [s]
-    position: np.ndarray  # (T, B, 3) of every body's frame [m]
-    quaternion: np.ndarray  # (T, B, 4) xyzw
     plans: tuple[np.ndarray, ...]  # of every tick the planned way of the hand, (n, 3) [m]; (0, 3) without a plan
     certified: Certified  # draws what the filter verified in a tick
     steps: tuple[Moment, ...]  # what it needs for that
@@ -87,17 +67,17 @@ def stage(log: EpisodeLog, start: float = 0.0, end: float = np.inf) -> Stage:
             moments.append(Moment(step.state.time, step.state.robot, step.verdict.action))
         if not time:
             raise UsageError(f"{log.path}: nothing between {start:g} s and {end:g} s; it lasts {log.duration:.2f} s")
-        robot, robot_position, robot_quaternion = _robot(np.array(q), np.array(opening))
-        figures, figure_position, figure_quaternion = _people(people, np.array(keypoints))
-        things = tuple(Body(f"things/{item.name}", _thing(scene, item.kind)) for item in scene.items)
-        fixed = tuple(_furniture(scene))
-    middle, extent = _middle(scene)
+        placed = (
+            robot_at(np.array(q), np.array(opening))
+            + things_at(scene, np.array(position), np.array(quaternion))
+            + people_at(people, np.array(keypoints))
+        )
+        fixed = furniture(scene)
+    middle, extent = middle_of(scene)
     return Stage(
         fixed=fixed,
-        bodies=(*robot, *things, *figures),
+        placed=placed,
         time=np.array(time),
-        position=np.concatenate([robot_position, np.array(position), figure_position], axis=1),
-        quaternion=np.concatenate([robot_quaternion, np.array(quaternion), figure_quaternion], axis=1),
         plans=tuple(plans),
         certified=certified,
         steps=tuple(moments),
@@ -105,83 +85,3 @@ def stage(log: EpisodeLog, start: float = 0.0, end: float = np.inf) -> Stage:
         extent=extent,
         labels={f"people/{name}/head": name for name in people},
     )
-
-
-def _robot(q: np.ndarray, opening: np.ndarray) -> tuple[list[Body], np.ndarray, np.ndarray]:
-    """The robot's links that can be seen, and their poses: q (T, 10), opening (T,)."""
-    figure = robot_figure()
-    values = {name: q[:, i] for i, name in enumerate(JOINT_NAMES)}
-    values |= {"panda_finger_joint1": opening / 2, "panda_finger_joint2": opening / 2}
-    poses = figure.poses(values, len(q))
-    links = [link for link, meshes in figure.meshes.items() if meshes]
-    bodies = [Body(f"robot/{link}", tuple(joined(list(figure.meshes[link])))) for link in links]
-    matrices = np.stack([poses[link] for link in links], axis=1)
-    return bodies, matrices[..., :3, 3], _quaternions(matrices[..., :3, :3])
-
-
-def robot_figure() -> Figure:
-    """The robot as PyBullet shows it, with coarser meshes."""
-    urdf = scenes_folder() / "assets" / "robot.urdf"
-    try:
-        franka = panda_mesh("hand").parent.parent
-    except FileNotFoundError as error:
-        raise MissingPartError(str(error)) from None
-
-    def find(name: str) -> Path:
-        return franka / name.removeprefix("franka:meshes/") if name.startswith("franka:") else urdf.parent / name
-
-    return read_figure(urdf, find, COARSE)
-
-
-def _people(names: Iterable[str], keypoints: np.ndarray) -> tuple[list[Body], np.ndarray, np.ndarray]:
-    """A body for every capsule of every person, dressed, and their poses: keypoints (T, P, J, 3)."""
-    folder = scenes_folder() / "assets" / "meshes"
-    bodies = []
-    for person, name in enumerate(names):
-        points = keypoints[0, person]
-        length = np.linalg.norm(points[CAPSULE_B] - points[CAPSULE_A], axis=1)
-        for capsule, extent, shown in zip(CAPSULES, length, garments(person), strict=True):
-            meshes = []
-            for mesh, color in shown:
-                for part in read_mesh(folder / f"person_{mesh}.obj"):
-                    red, green, blue = color[:3]
-                    meshes.append(Mesh(part.vertices * [1.0, 1.0, extent], part.faces, (red, green, blue)))
-            bodies.append(Body(f"people/{name}/{capsule.name}", tuple(meshes)))
-    middle, turn = capsule_poses(keypoints)
-    ticks = len(keypoints)
-    return bodies, middle.reshape(ticks, -1, 3), turn.reshape(ticks, -1, 4)
-
-
-def _thing(scene: Scene, kind: str) -> tuple[Mesh, ...]:
-    figure = read_figure(scene.kinds[kind].urdf, simplify=SMALL)
-    poses = figure.poses({})
-    return tuple(joined([m.moved(poses[link][0]) for link, meshes in figure.meshes.items() for m in meshes]))
-
-
-def _furniture(scene: Scene) -> list[Mesh]:
-    meshes: list[Mesh] = []
-    for piece in scene.furniture:
-        if piece.urdf is not None:
-            figure = read_figure(piece.urdf)
-            poses = figure.poses({})
-            meshes += [m.moved(poses[link][0]) for link, parts in figure.meshes.items() for m in parts]
-        else:
-            for part in piece.boxes:
-                red, green, blue = part.color[:3] if part.color is not None else PLAIN
-                meshes.append(box(part.center, part.half, part.yaw, (red, green, blue)))
-    return joined(meshes)
-
-
-def _middle(scene: Scene) -> tuple[np.ndarray, float]:
-    points = [scene.robot_start[:2]] + [item.position[:2] for item in scene.items]
-    points += [part.center[:2] for piece in scene.furniture if "wall" not in piece.labels for part in piece.boxes]
-    low, high = np.min(points, axis=0), np.max(points, axis=0)
-    return np.array([*(low + high) / 2, 0.75]), float(np.linalg.norm(high - low))
-
-
-def _quaternions(rotation: np.ndarray) -> np.ndarray:
-    """Unit quaternions xyzw (..., 4) of rotations (..., 3, 3)."""
-    from scipy.spatial.transform import Rotation
-
-    flat = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat()
-    return np.asarray(flat).reshape(*rotation.shape[:-2], 4)

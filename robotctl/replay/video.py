@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from robotctl.drawing.camera import Camera
+from robotctl.drawing.painter import Painter, balls
+from robotctl.drawing.raster import Soup
 from robotctl.errors import MissingPartError, UsageError
-from robotctl.replay.raster import Camera, Soup, Textures, moved, picture, soup, together
-from robotctl.replay.shapes import Mesh, ball
 from robotctl.replay.stage import Stage
 from robotctl.replay.timeline import Timeline, thinned
 
@@ -64,55 +64,27 @@ def frames(
     title: str, stage: Stage, line: Timeline, speed: float, progress: Callable[[float], Any]
 ) -> Iterator[np.ndarray]:
     """The pictures of the video, (HEIGHT + STRIP, WIDTH, 3) uint8."""
-    scene, strip = ScenePainter(stage), _Strip(title, line)
+    away = (0.9 + 0.56 * stage.extent) * np.array([-0.33, -0.86, 0.62])
+    painter = Painter(stage.fixed, Camera(stage.middle + away, stage.middle))
+    strip = _Strip(title, line)
     for now in np.arange(stage.time[0], stage.time[-1] + 1e-9, speed / RATE):
         tick = int(np.searchsorted(stage.time, now + 1e-6) - 1)
-        yield np.concatenate([scene.picture(tick, WIDTH, HEIGHT), strip.picture(tick)])
+        drawn = _way(stage.plans[tick]), _tube(stage.tube(tick))
+        yield np.concatenate([painter.picture(stage.placed, tick, WIDTH, HEIGHT, drawn), strip.picture(tick)])
         progress(float(now))
 
 
-class ScenePainter:
-    """Draws ticks of a stage."""
-
-    def __init__(self, stage: Stage, camera: Camera | None = None) -> None:
-        self._stage = stage
-        away = (0.9 + 0.56 * stage.extent) * np.array([-0.33, -0.86, 0.62])
-        self._camera = camera or Camera(stage.middle + away, stage.middle)
-        self._textures = Textures()
-        self._fixed = soup(stage.fixed, self._textures)
-        self._bodies = [soup(body.meshes, self._textures) for body in stage.bodies]
-
-    def picture(self, tick: int, width: int, height: int) -> np.ndarray:
-        """The scene in a tick, with the planned way and the safety tube, (height, width, 3) uint8."""
-        stage = self._stage
-        rotation = Rotation.from_quat(stage.quaternion[tick]).as_matrix()
-        parts = [self._fixed]
-        parts += [moved(b, rotation[i], stage.position[tick, i]) for i, b in enumerate(self._bodies)]
-        parts += [_way(stage.plans[tick]), _tube(stage.tube(tick))]
-        return picture(together(parts), self._textures, self._camera, width, height)
-
-
 def _way(points: np.ndarray) -> Soup:
-    """A thin ribbon of octahedra along the points."""
+    """The planned way of the hand, as a string of beads."""
     if len(points) < 2:
-        return soup((), Textures())
+        return balls(np.zeros((0, 4)), PLAN)
     steps = np.linspace(0.0, len(points) - 1.0, 6 * len(points))
     fine = np.stack([np.interp(steps, np.arange(len(points)), points[:, d]) for d in range(3)], axis=1)
-    return _balls(np.column_stack([fine, np.full(len(fine), THICK)]), PLAN, 1.0)
+    return balls(np.column_stack([fine, np.full(len(fine), THICK)]), PLAN)
 
 
 def _tube(spheres: np.ndarray) -> Soup:
-    return _balls(spheres[:: max(1, -(-len(spheres) // MOST))], TUBE, TUBE_OPACITY)
-
-
-def _balls(spheres: np.ndarray, color: tuple[float, float, float], opacity: float) -> Soup:
-    """Spheres x y z r (n, 4)."""
-    if len(spheres) == 0:
-        return soup((), Textures())
-    vertices, faces = ball()
-    points = (spheres[:, None, 3:] * vertices + spheres[:, None, :3]).reshape(-1, 3)
-    index = (faces[None] + len(vertices) * np.arange(len(spheres))[:, None, None]).reshape(-1, 3)
-    return soup([Mesh(points, index.astype(np.int64), color, opacity)], Textures())
+    return balls(spheres[:: max(1, -(-len(spheres) // MOST))], TUBE, TUBE_OPACITY)
 
 
 class _Strip:

@@ -19,7 +19,6 @@ from robotctl.simulation.actuators import Drives
 from robotctl.simulation.bullet_world import CAMERAS, DT, ENCODERS, SKIN, START_OPENING, STEPS, World
 from robotctl.simulation.faults import NO_FAULTS, Faults
 from robotctl.simulation.giving_way import BUMP, Clocks
-from robotctl.simulation.looks import LIGHT, finish
 from robotctl.simulation.quaternions import multiply, rotate
 from robotctl.simulation.quiet import quiet
 from robotctl.simulation.sensing import Cameras, Encoders, Skin, Snapshot
@@ -35,18 +34,12 @@ WAKE_DISTANCE = 0.25  # a person this near wakes a resting object [m]
 
 
 class BulletSimulator:
-    """A scene with the robot and people. `rendering` also loads what can only be seen, so that `picture` works.
+    """A scene with the robot and people; `faults` are how the world differs from the scene."""
 
-    `faults` are how the world differs from the scene.
-    """
-
-    def __init__(
-        self, scene: Scene, people: Sequence[PersonPlan] = (), rendering: bool = False, faults: Faults = NO_FAULTS
-    ) -> None:
+    def __init__(self, scene: Scene, people: Sequence[PersonPlan] = (), faults: Faults = NO_FAULTS) -> None:
         self.scene = faults.world.scene(scene) if faults.world != NO_FAULTS.world else scene
         self._faults = faults
         self.plans = tuple(people)
-        self.rendering = rendering
         self._built: World | None = None
         self._truth: Truth | None = None
         self._torques: list[np.ndarray] = []
@@ -56,7 +49,7 @@ class BulletSimulator:
     def reset(self, seed: int) -> Observation:
         """Builds everything from nothing: a restored snapshot would not continue bit for bit."""
         self.close()
-        self._built = World(self.scene, self.plans, seed, self.rendering, self._faults.world.mass)
+        self._built = World(self.scene, self.plans, seed, self._faults.world.mass)
         self._drives = Drives(self.scene.actuators, self.scene.robot_start, START_OPENING, self._inverse_dynamics)
         self._read_joints()
         self._clocks = Clocks(len(self._world.people), DT)
@@ -135,32 +128,6 @@ class BulletSimulator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def picture(self, width: int, height: int, view: Sequence[float], projection: Sequence[float]) -> np.ndarray:
-        """What a camera sees, (height, width, 3) uint8; `view` and `projection` as OpenGL matrices, by columns.
-
-        PyBullet's software renderer at twice the size, averaged: smooth, the same on every machine, no driver.
-        (Its OpenGL plugin was tried: headless, its light draws bright wedges on walls.)
-        """
-        image = p.getCameraImage(
-            2 * width,
-            2 * height,
-            viewMatrix=list(view),
-            projectionMatrix=list(projection),
-            lightDirection=LIGHT,
-            lightColor=[1.0, 0.98, 0.95],
-            lightDistance=8.0,
-            shadow=1,
-            lightAmbientCoeff=0.62,
-            lightDiffuseCoeff=0.48,
-            lightSpecularCoeff=0.06,
-            renderer=p.ER_TINY_RENDERER,
-            flags=p.ER_NO_SEGMENTATION_MASK,
-            physicsClientId=self._world.client,
-        )
-        color = np.asarray(image[2], np.uint8).reshape(2 * height, 2 * width, 4)[:, :, :3]
-        depth = np.asarray(image[3], float).reshape(2 * height, 2 * width)
-        return finish(color, depth)
 
     # ---- one physics step -----------------------------------------------------------------------------------
 

@@ -20,7 +20,6 @@ from robotctl.robot import JOINT_NAMES
 from robotctl.scene import Box, Furniture, Item, Scene
 from robotctl.scene_paths import scenes_folder
 from robotctl.simulation.bodies import Body
-from robotctl.simulation.looks import garments
 from robotctl.simulation.people import Person
 from robotctl.simulation.quiet import quiet
 from robotctl.simulation.seams import Seams
@@ -61,10 +60,8 @@ class World:
     people: list[Person]
     figures: list[tuple[int, int]]  # body, and which capsule of all people it follows
 
-    def __init__(
-        self, scene: Scene, people: Sequence[PersonPlan], seed: int, rendering: bool, payload: float = 1.0
-    ) -> None:
-        self._scene, self._rendering = scene, rendering
+    def __init__(self, scene: Scene, people: Sequence[PersonPlan], seed: int, payload: float = 1.0) -> None:
+        self._scene = scene
         self._payload = payload  # factor of every object's mass
         self.client = p.connect(p.DIRECT)
         p.setGravity(0, 0, -9.81, physicsClientId=self.client)
@@ -86,8 +83,7 @@ class World:
         p.disconnect(physicsClientId=self.client)
 
     def _load(self, urdf: Path, **options: Any) -> int:
-        flags = options.pop("flags", 0) | p.URDF_USE_INERTIA_FROM_FILE
-        flags |= p.URDF_USE_MATERIAL_COLORS_FROM_MTL if self._rendering else p.URDF_IGNORE_VISUAL_SHAPES
+        flags = options.pop("flags", 0) | p.URDF_USE_INERTIA_FROM_FILE | p.URDF_IGNORE_VISUAL_SHAPES
         try:
             with quiet():
                 return int(p.loadURDF(str(urdf), flags=flags, physicsClientId=self.client, **options))
@@ -98,45 +94,26 @@ class World:
         for link in range(-1, p.getNumJoints(body, physicsClientId=self.client)):
             p.setCollisionFilterGroupMask(body, link, group, MEETS[group], physicsClientId=self.client)
 
-    def _unseen(self) -> int:
-        """A visual shape for what shall not be seen: without one a picture shows the collision shape."""
-        if not self._rendering:
-            return -1
-        return int(p.createVisualShape(p.GEOM_SPHERE, radius=1e-4, physicsClientId=self.client))
-
     def _build_furniture(self) -> None:
         floor = p.createCollisionShape(p.GEOM_PLANE, physicsClientId=self.client)
-        visual = -1
-        if self._rendering:  # a little below, so that a scene may lay its own floor on it
-            visual = p.createVisualShape(
-                p.GEOM_BOX,
-                halfExtents=[4.0, 4.0, 0.005],
-                visualFramePosition=[0, 0, -0.03],
-                rgbaColor=[0.78, 0.75, 0.70, 1.0],
-                physicsClientId=self.client,
-            )
-        body = p.createMultiBody(0, floor, visual, physicsClientId=self.client)
+        body = p.createMultiBody(0, floor, physicsClientId=self.client)
         self.names[body] = "floor"
         self._group(body, FURNITURE)
         for piece in self._scene.furniture:
-            solid = piece.urdf is not None and "<collision>" in piece.urdf.read_text()
-            if piece.urdf is not None and (solid or self._rendering):
+            if piece.urdf is not None and "<collision>" in piece.urdf.read_text():
                 body = self._load(piece.urdf, useFixedBase=True)
                 self.names[body] = piece.name
                 self._group(body, FURNITURE)
                 self._lock_joints(body)
-            if not solid:
+            else:
                 for box in piece.boxes:
-                    self._build_box(piece, box, visible=piece.urdf is None)
+                    self._build_box(piece, box)
 
-    def _build_box(self, piece: Furniture, box: Box, visible: bool) -> None:
+    def _build_box(self, piece: Furniture, box: Box) -> None:
         client = {"physicsClientId": self.client}
         shape = p.createCollisionShape(p.GEOM_BOX, halfExtents=list(box.half), **client)
-        visual = self._unseen()
-        if visible and self._rendering:
-            visual = p.createVisualShape(p.GEOM_BOX, halfExtents=list(box.half), rgbaColor=list(box.color), **client)
         turn = p.getQuaternionFromEuler([0, 0, box.yaw])
-        body = p.createMultiBody(0, shape, visual, basePosition=list(box.center), baseOrientation=turn, **client)
+        body = p.createMultiBody(0, shape, -1, basePosition=list(box.center), baseOrientation=turn, **client)
         p.changeDynamics(body, -1, lateralFriction=0.6, **client)
         self.names[body] = piece.name
         self._group(body, FURNITURE)
@@ -193,9 +170,6 @@ class World:
             robot, self.fingers[0], robot, self.fingers[1], p.JOINT_GEAR, [0, 1, 0], [0, 0, 0], [0, 0, 0], **client
         )
         p.changeConstraint(gear, gearRatio=-1, erp=0.2, maxForce=GEAR_FORCE, **client)
-        if self._rendering:  # two links that pybullet_data shows by their uncoloured collision meshes
-            for joint in (joint_of["arm_foot"], joint_of["panda_joint7"]):
-                p.changeVisualShape(robot, joint, rgbaColor=[0.94, 0.94, 0.94, 1.0], **client)
 
     def _build_objects(self, generator: np.random.Generator) -> None:
         starts = self._starts(generator)
@@ -260,23 +234,12 @@ class World:
         client = {"physicsClientId": self.client}
         self.people = [Person(plan, np.random.default_rng([seed, PEOPLE + i])) for i, plan in enumerate(plans)]
         self.figures = []
-        assets = scenes_folder() / "assets" / "meshes"
         for i, person in enumerate(self.people):
             keypoints = person.keypoints(0.0)
             length = np.linalg.norm(keypoints[CAPSULE_B] - keypoints[CAPSULE_A], axis=1)
-            for capsule, extent, meshes in zip(CAPSULES, length, garments(i), strict=True):
+            for row, (capsule, extent) in enumerate(zip(CAPSULES, length, strict=True), len(CAPSULES) * i):
                 shape = p.createCollisionShape(p.GEOM_CAPSULE, radius=capsule.radius, height=float(extent), **client)
-                row = len(CAPSULES) * i + CAPSULES.index(capsule)
-                for mesh, color in meshes if self._rendering else [("", [])]:
-                    visual = -1
-                    if mesh:
-                        file = str(assets / f"person_{mesh}.obj")
-                        scale = [1.0, 1.0, float(extent)]
-                        visual = p.createVisualShape(p.GEOM_MESH, fileName=file, meshScale=scale, **client)
-                    body = p.createMultiBody(0, shape, visual, basePosition=[0, 0, -10], **client)
-                    if mesh:
-                        p.changeVisualShape(body, -1, rgbaColor=color, **client)
-                    self.names[body] = person.name
-                    self._group(body, PERSON)
-                    self.figures.append((body, row))
-                    shape = -1  # further meshes are only seen
+                body = p.createMultiBody(0, shape, -1, basePosition=[0, 0, -10], **client)
+                self.names[body] = person.name
+                self._group(body, PERSON)
+                self.figures.append((body, row))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
-from robotctl.png import png
+from PIL import Image
 
 SIZE = 256  # pixels on a side
 LEVELS = 48  # shades that a texture keeps: enough for the eye, and small files
@@ -73,4 +72,4 @@ def write_textures(folder: Path) -> None:
         "tiles.png": tiles(generator, (0.93, 0.94, 0.92)),
     }
     for name, image in images.items():
-        (folder / name).write_bytes(png(image))
+        Image.fromarray(image).save(folder / name)

@@ -6,14 +6,14 @@ The same picture on every machine, without a display or a driver; a few hundredt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from robotctl.replay.shapes import TEXTURE, Mesh, read_texture
+from robotctl.drawing.camera import Camera
+from robotctl.drawing.shapes import TEXTURE, Mesh, read_texture
 
 NEAR = 0.05  # nothing nearer to the eye is drawn [m]
 AMBIENT, DIFFUSE = 0.62, 0.45  # how bright a surface is that the light does not, or fully does, reach
@@ -35,23 +35,6 @@ class Soup(NamedTuple):
     opacity: np.ndarray  # (F,) float32
     uv: np.ndarray  # (F, 3, 2) float32, where in its texture each corner is
     texture: np.ndarray  # (F,) int64, its row in Textures; -1: none
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera in the world."""
-
-    eye: np.ndarray  # (3,) [m]
-    target: np.ndarray  # (3,) [m]
-    field_of_view: float = 45.0  # vertical [deg]
-
-    def axes(self) -> np.ndarray:
-        """Right, up and forward in the world, (3, 3)."""
-        forward = self.target - self.eye
-        forward = forward / np.linalg.norm(forward)
-        right = np.cross(forward, [0.0, 0.0, 1.0])
-        right = right / np.linalg.norm(right)
-        return np.stack([right, np.cross(right, forward), forward])
 
 
 class Textures:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -94,13 +94,10 @@ def read_figure(urdf: Path, find: Callable[[str], Path] | None = None, simplify:
     for link in root.iter("link"):
         parts: list[Mesh] = []
         for visual in link.iter("visual"):
-            mesh = visual.find("geometry/mesh")
-            if mesh is None:
-                continue
             rgba = visual.find("material/color")
             color = None if rgba is None else _floats(rgba.get("rgba"))[:3]
             origin = _pose(visual.find("origin"))
-            for part in read_mesh(find(str(mesh.get("filename"))), simplify):
+            for part in _geometry(visual, find, simplify):
                 shown = part if color is None or part.texture else replace(part, color=_color(color))
                 parts.append(shown.moved(origin))
         meshes[str(link.get("name"))] = tuple(parts)
@@ -113,6 +110,37 @@ def read_figure(urdf: Path, find: Callable[[str], Path] | None = None, simplify:
         name, kind, hangs_on = str(joint.get("name")), str(joint.get("type")), str(parent.get("link"))
         joints[str(child.get("link"))] = Joint(name, kind, hangs_on, _pose(joint.find("origin")), direction)
     return Figure(meshes, joints)
+
+
+def _geometry(visual: ElementTree.Element, find: Callable[[str], Path], simplify: float) -> Sequence[Mesh]:
+    """The meshes of a visual, in its own frame."""
+    shape = next(iter(visual.find("geometry") or ()), None)
+    if shape is None:
+        return ()
+    if shape.tag == "mesh":
+        scale = _floats(shape.get("scale") or "1 1 1")
+        meshes = read_mesh(find(str(shape.get("filename"))), simplify)
+        return meshes if scale == [1.0, 1.0, 1.0] else [replace(m, vertices=m.vertices * scale) for m in meshes]
+    if shape.tag == "box":
+        return (box(np.zeros(3), 0.5 * np.array(_floats(shape.get("size"))), 0.0, GREY),)
+    radius = float(shape.get("radius") or 0.0)
+    if shape.tag == "sphere":
+        vertices, faces = ball()
+        return (Mesh(radius * vertices.astype(float), faces.astype(np.int64), GREY),)
+    return (cylinder(radius, float(shape.get("length") or 0.0), GREY),)
+
+
+def cylinder(radius: float, length: float, color: Color, sides: int = 24) -> Mesh:
+    """A cylinder about z, its middle at the origin."""
+    angle = np.linspace(0.0, 2.0 * np.pi, sides, endpoint=False)
+    ring = radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    ends = [np.column_stack([ring, np.full(sides, z)]) for z in (-0.5 * length, 0.5 * length)]
+    vertices = np.concatenate([*ends, [[0.0, 0.0, -0.5 * length], [0.0, 0.0, 0.5 * length]]])
+    a = np.arange(sides)
+    b = (a + 1) % sides
+    under, over = np.full(sides, 2 * sides), np.full(sides, 2 * sides + 1)
+    faces = [(a, b, sides + b), (a, sides + b, sides + a), (under, b, a), (over, sides + a, sides + b)]
+    return Mesh(vertices, np.concatenate([np.stack(face, axis=1) for face in faces]), color)
 
 
 @functools.cache

@@ -1,0 +1,1 @@
+"""What things look like: meshes, poses, cameras, and pictures drawn on the processor alone."""
