@@ -285,7 +285,16 @@ def test_episodes_are_listed_and_described(ran: tuple[dict[str, Any], Path, str]
     assert info["digest"] == answer["digest"]
     assert "files.zip" in info["attachments"]
     assert "not reached" in invoke("episodes", "list", str(episode.parent)).stdout
-    assert answer["digest"] in invoke("episodes", "info", str(episode)).stdout
+    said = invoke("episodes", "info", str(episode)).stdout
+    assert len(said.splitlines()) == 10
+    for word in (
+        "kitchen/clear-table seed 7",
+        "objective not reached",
+        "0 violations",
+        "nearest",
+        "guardrails household",
+    ):
+        assert word in said, said
 
 
 def test_an_episode_is_never_overwritten(ran: tuple[dict[str, Any], Path, str]) -> None:

@@ -97,7 +97,9 @@ def predictions(steps: Sequence[Receipt], units: dict[str, str]) -> dict[str, Ho
 
 
 def units_of(log: EpisodeLog) -> dict[str, str]:
-    """The unit of every guardrail's margin, from the guardrails attached to an episode."""
+    """The unit of every guardrail's margin, from the guardrails attached to an episode; none where none are."""
+    if "guardrails.json" not in log.attachments:
+        return {}
     try:
         rules = json.loads(log.attachments["guardrails.json"])["guardrails"]
         return {str(rule["header"]["id"]): str(rule["unit"]) for rule in rules if rule["unit"] in NEAR}

@@ -72,7 +72,14 @@ def npz(arrays: dict[str, np.ndarray], compressed: bool = False) -> bytes:
 def bundle() -> bytes:
     """The files of an episode, as far as they are unpacked."""
     stream = io.BytesIO()
-    manifest = {"task": "scenes/user/tasks/a.yaml", "guardrails": ["scenes/user/g.yaml"], "relaxed": {"speed": "why"}}
+    reach = {"at": 0, "target": [1.0, 2.0, 1.0], "hold": 1.0, "hand": "left"}
+    ann = {"name": "ann", "clip": "stand", "path": [[0.0, 1.0]], "speed": 1.0, "start": 0.0, "reach": [reach]}
+    manifest = {
+        "task": "scenes/user/tasks/a.yaml",
+        "guardrails": ["scenes/user/g.yaml"],
+        "relaxed": {"speed": "why"},
+        "people": [{**ann, "jitter": 0.0, "loop": False}],
+    }
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", json.dumps(manifest))
         archive.writestr("scenes/user/tasks/a.yaml", "schema: robotctl/task.v1\nscene: ../scene.yaml\n")
@@ -80,10 +87,15 @@ def bundle() -> bytes:
     return stream.getvalue()
 
 
+RULES = json.dumps({"guardrails": [{"header": {"id": "speed"}, "unit": "m/s"}]}).encode()
+
+
 def episode(path: Path, ticks: int = 25) -> bytes:
     """A log of steps with every field filled; not physical, but of the right shapes."""
     rng = np.random.default_rng(0)
-    with EpisodeWriter(path, {"task.yaml": b"a: 1\n", "files.zip": bundle()}, {"seed": "0", "task": "t"}) as writer:
+    with EpisodeWriter(
+        path, {"task.yaml": b"a: 1\n", "files.zip": bundle(), "guardrails.json": RULES}, {"seed": "0", "task": "t"}
+    ) as writer:
         for tick in range(ticks):
             writer.append(_step(tick, rng))
         writer.close({"success": True, "worst": float("inf")})
