@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import socket
 import threading
@@ -13,6 +14,7 @@ import pytest
 from test_episode import make_step, write
 from typer.testing import CliRunner
 
+from robotctl.body import KEYPOINTS
 from robotctl.cli.main import app
 from robotctl.control import RunOptions, run_episode
 from robotctl.drawing.bodies import robot_figure
@@ -449,3 +451,124 @@ def test_the_film_plays_offline_and_asks_nobody(episode: Path, browser, tmp_path
     now.filter(has_text=f"{wanted:.1f}"[:-1]).wait_for(timeout=60_000)
     assert strangers(requests, out.as_uri()) == []
     page.close()
+
+
+# ---- for other tools ---------------------------------------------------------------------------------------------
+
+
+def export(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["episodes", "export", *words])
+    return done.exit_code, done.output
+
+
+def test_csv_holds_every_tick_and_reads_back(episode: Path, log: EpisodeLog, tmp_path: Path) -> None:
+    assert export(str(episode), "--to", "csv", "--out", str(tmp_path))[0] == 0
+    with (tmp_path / "e.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    steps = list(log.steps)
+    assert len(rows) == len(steps) == log.count
+    for row, step in zip(rows[::17], steps[::17], strict=True):
+        assert float(row["time"]) == pytest.approx(step.observation.time, abs=1e-3)
+        assert float(row["state.panda_joint4.position"]) == step.observation.joint_position[6]
+        assert float(row["action.base_x.velocity"]) == step.verdict.action[0]
+        assert float(row["object.cup_1.x"]) == step.state.object("cup_1").position[0]
+        near = step.judged.get("furniture-clearance")
+        assert row["margin.furniture-clearance"] == ("" if near is None else repr(near))
+        for person in step.state.people:
+            assert float(row[f"person.{person.name}.head.z"]) == person.keypoints[KEYPOINTS.index("head"), 2]
+    assert export(str(episode), "--to", "csv", "--out", str(tmp_path))[0] == 2, "files are not overwritten"
+
+
+def test_a_lerobot_dataset_has_the_layout_that_its_loader_expects(
+    episode: Path, log: EpisodeLog, tmp_path: Path
+) -> None:
+    """Paths, keys and types of LeRobotDataset v3.0; the data are those of the log."""
+    import pyarrow.parquet as pq
+
+    copy = tmp_path / "two" / "b.mcap"
+    copy.parent.mkdir()
+    copy.write_bytes(episode.read_bytes())
+    (tmp_path / "two" / "a.mcap").write_bytes(episode.read_bytes())
+    out = tmp_path / "dataset"
+    code, said = export(str(copy.parent), "--to", "lerobot", "--out", str(out), "--json")
+    assert code == 0, said
+    assert json.loads(said)["rows"] == 2 * log.count
+    info = json.loads((out / "meta/info.json").read_text())
+    assert (info["codebase_version"], info["fps"], info["total_episodes"]) == ("v3.0", 20, 2)
+    assert info["splits"] == {"train": "0:2"}
+    data = pq.read_table(out / info["data_path"].format(chunk_index=0, file_index=0))
+    assert set(data.column_names) == set(info["features"])
+    kinds = {"float32": "float", "int64": "int64", "bool": "bool"}
+    for name, feature in info["features"].items():
+        (width,) = feature["shape"]
+        kind = kinds[feature["dtype"]]
+        told = str(data.schema.field(name).type)
+        assert told == (kind if width == 1 else f"fixed_size_list<element: {kind}>[{width}]"), name
+        assert feature["names"] is None or len(feature["names"]) == width
+    assert data["index"].to_pylist() == list(range(2 * log.count))
+    assert data["frame_index"].to_pylist() == [*range(log.count), *range(log.count)]
+    assert data["timestamp"].to_pylist()[log.count + 3] == pytest.approx(0.15)
+    done = np.flatnonzero(data["next.done"].to_numpy(zero_copy_only=False))
+    assert done.tolist() == [log.count - 1, 2 * log.count - 1]
+    assert max(data["next.reward"].to_pylist()) == 0.0, "six seconds are not enough to succeed"
+    steps = list(log.steps)
+    assert np.allclose(data["action"][log.count + 50].as_py(), steps[50].verdict.action)
+    episodes = pq.read_table(out / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    assert [(e["dataset_from_index"], e["dataset_to_index"]) for e in episodes] == [
+        (0, log.count),
+        (log.count, 2 * log.count),
+    ]
+    assert episodes[0]["tasks"] == [TASK]
+    assert len(episodes[0]["stats/action/mean"]) == 11
+    tasks = pq.read_table(out / "meta/tasks.parquet")
+    assert tasks.schema.pandas_metadata["index_columns"] == ["__index_level_0__"]
+    assert tasks["__index_level_0__"].to_pylist() == [TASK]
+    stats = json.loads((out / "meta/stats.json").read_text())
+    assert stats["action"]["count"] == [2 * log.count]
+    assert export(str(copy), "--to", "lerobot", "--out", str(out))[0] == 2, "a dataset is not overwritten"
+
+
+def test_what_cannot_be_exported_is_said(episode: Path, tmp_path: Path) -> None:
+    code, said = export(str(episode), "--to", "parquet", "--out", str(tmp_path / "x"))
+    assert code == 2
+    assert "no format 'parquet'" in said
+    code, said = export(str(episode), "--to", "csv", "--out", str(tmp_path / "x"), "--only-successes")
+    assert code == 2
+    assert "nothing to export" in said
+
+
+def test_a_video_has_every_picture(episode: Path, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    out = tmp_path / "v.mp4"
+    words = ["replay", str(episode), "--video", str(out), "--from", "3", "--to", "5", "--speed", "4"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    with av.open(str(out)) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(pictures) == 11  # two seconds, four times as fast, twenty a second
+    assert pictures[0].shape == (720, 960, 3)
+    assert np.abs(pictures[0].astype(int) - pictures[-1]).max() > 50, "something moves"
+    assert CliRunner().invoke(app, ["replay", str(episode), "--video", str(tmp_path / "v.avi")]).exit_code == 2
+
+
+def test_rerun_opens_an_episode_with_its_entities(episode: Path, tmp_path: Path) -> None:
+    """Unmodified: Rerun's own importer makes transforms, poses and text of what has a schema that it knows."""
+    rerun = pytest.importorskip("rerun")
+    from rerun.chunk import RrdReader
+
+    out = tmp_path / "e.rrd"
+    recording = rerun.RecordingStream("robotctl-test")
+    recording.save(out)
+    recording.log_file_from_path(episode)
+    recording.flush()
+    del recording
+    columns = RrdReader(out).store().schema().component_columns()
+    found = {(column.entity_path, column.component.split(":")[0]) for column in columns}
+    assert {
+        ("/tf", "Transform3D"),
+        ("/people/cook", "InstancePoses3D"),
+        ("/plan/path", "InstancePoses3D"),
+        ("/log", "TextLog"),
+    } <= found
+    raw = {path for path, kind in found if kind == "McapSchema"}
+    assert raw >= {"/scene", "/joint_states", "/truth", "/plan", "/status"}
