@@ -9,6 +9,7 @@ from typing import Literal
 from robotctl.replay.timeline import Timeline
 
 Kind = Literal["skill", "filter", "violation", "contact", "message"]
+LEAD = 0.5  # who goes to an event arrives this long before it [s]
 APART = 0.5  # violations of one guardrail that are nearer in time are one event [s]
 
 

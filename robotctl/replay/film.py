@@ -12,17 +12,15 @@ import numpy as np
 
 from robotctl.page.markup import Markup, escaped, join, tag
 from robotctl.page.svg import COLOURS, label, scale, ticks
-from robotctl.replay.events import Event, events
+from robotctl.replay.events import LEAD, Event, events
 from robotctl.replay.guarded import server
 from robotctl.replay.scenery import Scenery, point_of_view
 from robotctl.replay.stage import Stage
-from robotctl.replay.timeline import Timeline, thinned
+from robotctl.replay.timeline import UNITS, Timeline, thinned
 
 EVERY = 2  # ticks: ten pictures a second
-UNITS = {"m/s": "m/s", "m": "m", "1": "share of range", "N": "N"}  # of margins, in the order of their plots
 WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 360.0, 150.0, 40.0, 352.0, 8.0, 128.0  # of a plot
 POINTS = 300  # of a curve
-AHEAD = 0.5  # a click on an event goes to this long before it [s]
 
 
 def film(
@@ -60,7 +58,7 @@ def _player(stage: Stage, progress: Callable[[float], Any]) -> str:
 def _button(event: Event) -> Markup:
     word = {"filter": "the safety filter acted: ", "violation": "violated: "}.get(event.kind, "")
     text = f"{event.time:.1f} s  {word}{event.text}"
-    return tag("button", text, class_=event.kind, data_time=f"{max(0.0, event.time - AHEAD):.2f}")
+    return tag("button", text, class_=event.kind, data_time=f"{max(0.0, event.time - LEAD):.2f}")
 
 
 def _plot(unit: str, line: Timeline) -> Markup | None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robotctl.errors import UsageError
-from robotctl.replay.events import Event, events
+from robotctl.replay.events import LEAD, Event, events
 from robotctl.replay.guarded import LOOPBACK, is_loopback, server
 from robotctl.replay.scenery import Scenery, point_of_view
 from robotctl.replay.stage import Stage
-from robotctl.replay.timeline import Timeline, thinned
+from robotctl.replay.timeline import UNITS, Timeline, thinned
 
 if TYPE_CHECKING:
     import viser
@@ -29,8 +29,6 @@ SMALL = "padding:0.2em 1em;font-size:0.85em"
 BUTTONS = 60  # of events
 COLORS = ("#1b6fd8", "#d9541e", "#2a9d57", "#8a4fc2", "#b8860b", "#0f8f9c", "#c2306b", "#5a6b7b")
 SIGNS = {"skill": "▸", "filter": "▪", "violation": "✗", "contact": "✗", "message": "·"}
-UNITS = ("m/s", "m", "1", "N")  # of margins, in the order of their plots
-AHEAD = 0.5  # a click on an event goes to this long before it [s]
 
 
 class Page:
@@ -94,7 +92,7 @@ class Page:
         color = {"violation": "red", "contact": "red", "filter": "yellow"}.get(event.kind, "gray")
         label = f"{event.time:.1f} s {SIGNS[event.kind]} {'filter: ' if event.kind == 'filter' else ''}{event.text}"
         button = shown.gui.add_button(label[:70], color=color)  # type: ignore[arg-type]
-        button.on_click(lambda _: self.seek(self._at(event.time - AHEAD)))
+        button.on_click(lambda _: self.seek(self._at(event.time - LEAD)))
 
     def _at(self, time: float) -> int:
         """The tick of a time [s]."""
@@ -156,11 +154,10 @@ class _Plot:
         for i, name in enumerate(curves):
             series.append(uplot.Series(label=name, stroke=COLORS[i % len(COLORS)], width=1.5))
         series.append(uplot.Series(label="now", stroke="#222222", width=1.0))
-        words = {"1": "share of range"}.get(unit, unit)
         self._handle = shown.gui.add_uplot(
             self._data(float(self._time[0])),
             tuple(series),
-            title=f"[{words}]",
+            title=f"[{UNITS[unit]}]",
             scales={"x": uplot.Scale(time=False), "y": uplot.Scale(range=(low, 1.05 * top))},
             legend=uplot.Legend(show=True),
             height=190,
