@@ -15,7 +15,6 @@ from robotctl.errors import UsageError
 from robotctl.replay.predictions import Honesty, Receipt, predictions, receipt, units_of
 
 UNITS = {"m/s": "m/s", "m": "m", "1": "share of range", "N": "N"}  # of margins: in this order, and in words
-STILL = 1e-3  # reference joint speed below which the robot stands [m/s, rad/s], as in the controller
 
 
 @dataclass(frozen=True)
