@@ -42,7 +42,7 @@ SHOTS = (
     Shot("reach-over-table", "kitchen/clear-table", 1001, "nearest", (0.0, -0.2, 0.8), (-1.6, -2.4, 1.6)),
     Shot("reach-over-counter", "kitchen/put-away-knife", 1003, "nearest", (0.1, 1.1, 0.95), (-1.5, -2.2, 1.3)),
     Shot("cutting", "kitchen/slice-cucumber", 1002, "cut", (0.35, 1.35, 0.95), (-0.9, -1.3, 0.75)),
-    Shot("pot", "kitchen/pull-pot", 1002, "pull", (0.0, -0.2, 0.8), (-1.3, -1.9, 1.3)),
+    Shot("pot", "kitchen/pull-pot", 1002, "pull", (0.0, -0.2, 0.8), (-2.0, -0.9, 1.2)),
 )
 
 

@@ -21,6 +21,7 @@ from robotctl.scene_paths import scenes_folder
 
 COARSE = 0.008  # the robot's meshes are drawn this coarse [m]
 SMALL = 0.003  # and those of things
+WHITE = (0.94, 0.94, 0.94)  # the Panda's shells
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,11 @@ def robot_figure() -> Figure:
         return franka / name.removeprefix("franka:meshes/") if name.startswith("franka:") else urdf.parent / name
 
     figure = read_figure(urdf, find, COARSE)
-    return replace(figure, meshes={link: tuple(joined(list(meshes))) for link, meshes in figure.meshes.items()})
+    plain = {  # coarse meshes have no use for textures
+        link: tuple(joined([replace(m, texture=None, uv=None, color=WHITE if m.texture else m.color) for m in meshes]))
+        for link, meshes in figure.meshes.items()
+    }
+    return replace(figure, meshes=plain)
 
 
 def people_at(names: Iterable[str], keypoints: np.ndarray) -> Placed:
