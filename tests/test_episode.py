@@ -23,13 +23,13 @@ from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
 
 from robotctl.body import KEYPOINTS
-from robotctl.episode.drawing import quaternions
+from robotctl.episode.drawing import link_transforms
 from robotctl.episode.reader import episode_digest, logged, read_episode
 from robotctl.episode.schema import pack, unpack
 from robotctl.episode.step import Foreseen, PlanSummary, Step, Timing, VerdictSummary
 from robotctl.episode.writer import EpisodeWriteError, EpisodeWriter
 from robotctl.errors import InvalidFileError, UsageError
-from robotctl.geometry import quaternion_from_matrix
+from robotctl.geometry import matrix_from_quaternion, transform
 from robotctl.jsontext import json_text
 from robotctl.robot import forward
 from robotctl.scene_files import load_scene
@@ -199,10 +199,11 @@ def test_the_room_is_drawn(tmp_path: Path) -> None:
 
 
 def test_link_transforms_are_those_of_the_kinematics() -> None:
-    rotation, _ = forward(np.random.default_rng(1).normal(size=10))
-    for r, q in zip(rotation, quaternions(rotation), strict=True):
-        expected = quaternion_from_matrix(r)
-        assert min(np.abs(q - expected).max(), np.abs(q + expected).max()) < 1e-12
+    q = np.random.default_rng(1).normal(size=10)
+    pose = np.eye(4)
+    for *expected, offset, quaternion in zip(*forward(q), *link_transforms(q), strict=True):
+        pose = pose @ transform(matrix_from_quaternion(quaternion), offset)
+        np.testing.assert_allclose(pose, transform(*expected), atol=1e-12)
 
 
 def test_a_path_belongs_to_one_episode(tmp_path: Path) -> None:

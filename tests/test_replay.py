@@ -17,10 +17,6 @@ from typer.testing import CliRunner
 from robotctl.body import KEYPOINTS
 from robotctl.cli.main import app
 from robotctl.control import RunOptions, run_episode
-from robotctl.drawing.bodies import robot_figure
-from robotctl.drawing.camera import Camera
-from robotctl.drawing.raster import Textures, picture, soup
-from robotctl.drawing.shapes import box, read_figure, read_mesh, simplified
 from robotctl.episode.reader import EpisodeLog, read_episode
 from robotctl.episode.recovery import recover
 from robotctl.episode.writer import EpisodeWriter
@@ -32,7 +28,7 @@ from robotctl.replay.predictions import Promises, Receipt, predictions
 from robotctl.replay.stage import stage
 from robotctl.replay.timeline import timeline
 from robotctl.replay.verify import first_difference, verify
-from robotctl.robot import JOINT_NAMES, N_FRAMES, forward
+from robotctl.robot import forward
 from robotctl.task import load_task
 
 TASK = "kitchen/put-away-knife"
@@ -209,58 +205,6 @@ def test_replay_reports_how_honest_the_plans_were(episode: Path) -> None:
 
 
 # ---- shown -------------------------------------------------------------------------------------------------------
-
-
-def test_links_are_drawn_where_the_kinematics_have_them() -> None:
-    rng = np.random.default_rng(0)
-    q = rng.uniform(-1.0, 1.0, size=(20, 10))
-    poses = robot_figure().poses({name: q[:, i] for i, name in enumerate(JOINT_NAMES)}, len(q))
-    rotation, origin = forward(q)
-    links = ("base", *(f"panda_link{i}" for i in range(1, 8)), "panda_hand")
-    assert len(links) == N_FRAMES
-    for i, link in enumerate(links):
-        assert np.allclose(poses[link][:, :3, 3], origin[:, i], atol=1e-9), link
-        assert np.allclose(poses[link][:, :3, :3], rotation[:, i], atol=1e-9), link
-
-
-def test_meshes_are_read_with_their_materials(tmp_path: Path) -> None:
-    (tmp_path / "m.mtl").write_text("newmtl red\nKd 1 0 0\nnewmtl blue\nKd 0 0 1\n")
-    (tmp_path / "m.obj").write_text(
-        "mtllib m.mtl\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
-        "usemtl red\nf 1 2 3\nusemtl blue\nf 1/1 3/1 4/1\nf -4 -3 -2 -1\n"
-    )
-    red, blue = read_mesh(tmp_path / "m.obj")
-    assert red.color == (1.0, 0.0, 0.0)
-    assert len(red.faces) == 1
-    assert blue.color == (0.0, 0.0, 1.0)
-    assert len(blue.faces) == 3
-    assert len(simplified(red, 5.0).faces) == 0
-    (tmp_path / "f.urdf").write_text(
-        '<robot name="f"><link name="a"><visual><origin xyz="0 0 1"/><geometry><mesh filename="m.obj"/></geometry>'
-        '<material name="m"><color rgba="0 1 0 1"/></material></visual></link><link name="b"/>'
-        '<joint name="j" type="revolute"><parent link="b"/><child link="a"/><origin xyz="1 0 0" rpy="0 0 0"/>'
-        '<axis xyz="0 0 1"/></joint></robot>'
-    )
-    figure = read_figure(tmp_path / "f.urdf")
-    assert {mesh.color for mesh in figure.meshes["a"]} == {(0.0, 1.0, 0.0)}
-    assert figure.meshes["a"][0].vertices[:, 2].tolist() == [1.0, 1.0, 1.0]
-    turned = figure.poses({"j": np.array([np.pi / 2])})["a"][0]
-    assert np.allclose(turned @ [1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 1.0])
-
-
-def test_pictures_show_what_is_nearer_and_cast_its_shadow() -> None:
-    ground = box(np.array([0.0, 0.0, -0.5]), np.array([3.0, 3.0, 0.5]), 0.0, (0.5, 0.5, 0.5))
-    block = box(np.array([0.0, 0.0, 1.0]), np.array([0.3, 0.3, 0.3]), 0.3, (1.0, 0.0, 0.0))
-    camera = Camera(np.array([0.0, -4.0, 4.0]), np.array([0.0, 0.0, 0.5]))
-    bare, full = (
-        picture(soup(meshes, Textures()), Textures(), camera, 160, 120) for meshes in ([ground], [ground, block])
-    )
-    red = (full[..., 0] > 120) & (full[..., 1] < 60)
-    assert 200 < red.sum() < 4000
-    darker = (full.astype(int).sum(axis=2) < bare.astype(int).sum(axis=2) - 40) & ~red
-    assert darker.sum() > 100
-    behind = Camera(np.array([0.0, 0.0, 0.5]), np.array([0.0, 5.0, 0.5]))  # half of the ground is behind the camera
-    assert (np.ptp(picture(soup([ground], Textures()), Textures(), behind, 160, 120)[-1].astype(int)) < 20).all()
 
 
 def test_a_stage_holds_everything_where_it_was(log: EpisodeLog) -> None:

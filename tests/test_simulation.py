@@ -20,7 +20,6 @@ from robotctl.scene import Scene, Sensors
 from robotctl.scene_files import load_scene
 from robotctl.simulation.actuators import Drives, Reference
 from robotctl.simulation.bullet import DT, STEPS, BulletSimulator, p
-from robotctl.simulation.camera import overview
 from robotctl.simulation.giving_way import BUMP, RETREAT, WAIT
 from robotctl.simulation.people import Person
 from robotctl.simulation.sensing import TURN_ERROR, Cameras, Snapshot, in_ball, turned
@@ -524,15 +523,3 @@ def test_misuse_is_refused(simulator: BulletSimulator) -> None:
     for bad in (np.zeros(10), np.full(11, np.nan)):
         with pytest.raises(UsageError, match="11 finite numbers"):
             simulator.step(bad)
-
-
-def test_a_picture_shows_the_scene() -> None:
-    camera = overview(KITCHEN)
-    with BulletSimulator(KITCHEN, (reacher(np.array([0.4, -0.6, 1.0]), (0.4, -1.4)),), rendering=True) as simulator:
-        simulator.reset(0)
-        images = [simulator.picture(160, 100, camera.view(), camera.projection(160, 100)) for _ in range(2)]
-    assert images[0].shape == (100, 160, 3)
-    assert images[0].dtype == np.uint8
-    assert images[0].std() > 20.0
-    assert len(np.unique(images[0].reshape(-1, 3), axis=0)) > 500
-    np.testing.assert_array_equal(images[0], images[1])

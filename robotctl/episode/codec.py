@@ -10,6 +10,7 @@ from robotctl.body import KEYPOINTS
 from robotctl.episode.schema import message_class, pack, unpack
 from robotctl.episode.step import Foreseen, PlanSummary, Step, Timing, VerdictSummary
 from robotctl.state import (
+    N_JOINTS,
     Contact,
     Held,
     ObjectReading,
@@ -82,7 +83,7 @@ def decode(messages: dict[str, bytes]) -> Step:
 
 
 def _flat(array: np.ndarray) -> list[float]:
-    return np.asarray(array, dtype=float).ravel().tolist()
+    return array.ravel().tolist()
 
 
 def _array(numbers: Any, *shape: int) -> np.ndarray:
@@ -101,7 +102,7 @@ def encode_observation(observation: Observation) -> Message:
     )
     for item in observation.objects:
         message.objects.add(
-            name=item.name, position=_flat(item.position), quaternion=_flat(item.quaternion), stamp=item.stamp
+            name=item.name, position=item.position.tolist(), quaternion=item.quaternion.tolist(), stamp=item.stamp
         )
     for person in observation.people:
         message.people.add(name=person.name, keypoints=_flat(person.keypoints), stamp=person.stamp)
@@ -158,8 +159,8 @@ def encode_state(state: State, observation: Observation) -> Message:
             name=item.name,
             kind=item.kind,
             labels=sorted(item.labels),
-            position=_flat(item.position),
-            quaternion=_flat(item.quaternion),
+            position=item.position.tolist(),
+            quaternion=item.quaternion.tolist(),
             stamp=item.stamp,
         )
     readings = {reading.name: reading.keypoints for reading in observation.people}
@@ -252,13 +253,9 @@ def encode_truth(truth: Truth) -> Message:
         objects=truth.object_names,
         people=truth.person_names,
         keypoints_per_person=truth.keypoints.shape[2] if truth.person_names else len(KEYPOINTS),
-        time=pack(truth.time),
-        q=pack(truth.q),
-        dq=pack(truth.dq),
-        opening=pack(truth.opening),
-        object_position=pack(truth.object_position),
-        object_quaternion=pack(truth.object_quaternion),
-        keypoints=pack(truth.keypoints),
+        robot=pack(np.column_stack([truth.time, truth.q, truth.dq, truth.opening])),
+        things=pack(np.concatenate([truth.object_position, truth.object_quaternion], axis=2)),
+        persons=pack(truth.keypoints),
     )
     for c in truth.contacts:
         message.contacts.add(time=c.time, link=c.link, other=c.other, distance=c.distance, force=c.force)
@@ -267,17 +264,18 @@ def encode_truth(truth: Truth) -> Message:
 
 def decode_truth(message: Message) -> Truth:
     k, objects, people = message.samples, len(message.objects), len(message.people)
-    joints = len(message.q) // (8 * k) if k else 0
+    robot = unpack(message.robot, (k, 1 + 2 * N_JOINTS + 1))
+    things = unpack(message.things, (k, objects, 7))
     return Truth(
-        time=unpack(message.time, (k,)),
-        q=unpack(message.q, (k, joints)),
-        dq=unpack(message.dq, (k, joints)),
-        opening=unpack(message.opening, (k,)),
+        time=robot[:, 0],
+        q=robot[:, 1 : 1 + N_JOINTS],
+        dq=robot[:, 1 + N_JOINTS : -1],
+        opening=robot[:, -1],
         object_names=tuple(message.objects),
-        object_position=unpack(message.object_position, (k, objects, 3)),
-        object_quaternion=unpack(message.object_quaternion, (k, objects, 4)),
+        object_position=things[:, :, :3],
+        object_quaternion=things[:, :, 3:],
         person_names=tuple(message.people),
-        keypoints=unpack(message.keypoints, (k, people, message.keypoints_per_person, 3)),
+        keypoints=unpack(message.persons, (k, people, message.keypoints_per_person, 3)),
         contacts=tuple(Contact(c.time, c.link, c.other, c.distance, c.force) for c in message.contacts),
     )
 

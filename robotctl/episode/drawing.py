@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,18 @@ from foxglove.messages import (
 )
 
 from robotctl.episode.step import Step
-from robotctl.robot import JOINT_NAMES, N_FRAMES, ROBOT_SPHERES, TCP, forward
+from robotctl.geometry import quaternion_from_matrix
+from robotctl.robot import ARM_OFFSETS, JOINT_NAMES, N_FRAMES, ROBOT_SPHERES, T_LINK7_HAND, TCP
 from robotctl.scene import Scene
 
-REFRESH = 20  # objects at rest are sent again every so many ticks, so that a viewer may start anywhere
+EVERY = 2  # ticks: ten pictures a second, as many as there are plans
+REFRESH = 20  # what is at rest is sent again every so many ticks, so that a viewer may start anywhere
 LINKS = ("base", *(f"link{i}" for i in range(1, N_FRAMES - 1)), "hand")
+PARENTS = dict(pairwise(reversed(LINKS)))  # of links that hang on others
+_MOUNTS = (np.eye(4), *ARM_OFFSETS, T_LINK7_HAND)  # of each in the one before while the joint between them is at 0
+_MOUNT_AT = np.stack([mount[:3, 3] for mount in _MOUNTS])
+_MOUNT_TURN = np.stack([quaternion_from_matrix(mount[:3, :3]) for mount in _MOUNTS])
+_Z = np.array([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, -1], [0, 0, 1, 0]], float)  # p @ _Z is p times z, xyzw
 _UPRIGHT = Quaternion(x=0.0, y=0.0, z=0.0, w=1.0)
 _ROBOT_COLOR = Color(r=0.85, g=0.86, b=0.9, a=1.0)
 _PART_COLOR = {"base": Color(r=0.3, g=0.32, b=0.36, a=1.0), "finger": Color(r=0.25, g=0.25, b=0.25, a=1.0)}
@@ -69,11 +77,6 @@ def _vector(v: Sequence[float]) -> Vector3:
     return Vector3(x=x, y=y, z=z)
 
 
-def _quaternion(q: Sequence[float]) -> Quaternion:
-    x, y, z, w = q
-    return Quaternion(x=x, y=y, z=z, w=w)
-
-
 def _pose(position: Sequence[float]) -> Pose:
     return Pose(position=_vector(position), orientation=_UPRIGHT)
 
@@ -84,7 +87,7 @@ class Drawing:
     def __init__(self, scene: Scene | None) -> None:
         self._scene = scene
         self._tick = 0
-        self._sent: dict[str, bytes] = {}
+        self._sent = np.zeros((0, 7), np.float32)
         self._skill = ""
         self._done = 0
         self._intervened = False
@@ -94,10 +97,11 @@ class Drawing:
         at = timestamp(step.observation.time)
         if self._tick == 0:
             yield "/scene", room(self._scene, step, at)
-        yield "/tf", self._transforms(step, at)
-        yield "/joint_states", _joints(step, at)
-        for name, keypoints in zip(step.truth.person_names, step.truth.keypoints[-1], strict=True):
-            yield f"/people/{name}", _points(keypoints, at)
+        if self._tick % EVERY == 0:
+            yield "/tf", self._transforms(step, at)
+            yield "/joint_states", _joints(step, at)
+            for name, keypoints in zip(step.truth.person_names, step.truth.keypoints[-1], strict=True):
+                yield f"/people/{name}", _points(keypoints, at)
         if step.plan is not None and step.plan.fresh:
             yield "/plan/path", _points(step.plan.path, at)
         for level, text in self._events(step):
@@ -105,16 +109,16 @@ class Drawing:
         self._tick += 1
 
     def _transforms(self, step: Step, at: Timestamp) -> bytes:
-        rotation, origin = forward(step.truth.q[-1])
-        turn, origin = _coarse(quaternions(rotation)), _coarse(origin)
-        frames = [_transform(at, name, origin[i], turn[i]) for i, name in enumerate(LINKS)]
-        position, quaternion = step.truth.object_position[-1], step.truth.object_quaternion[-1]
-        for i, name in enumerate(step.truth.object_names):
-            pose = position[i].tobytes() + quaternion[i].tobytes()
-            if self._sent.get(name) != pose or self._tick % REFRESH == 0:
-                self._sent[name] = pose
-                frames.append(_transform(at, name, _coarse(position[i]), _coarse(quaternion[i])))
-        return FrameTransforms(transforms=frames).encode()
+        truth = step.truth
+        links = np.concatenate(link_transforms(truth.q[-1]), axis=1)
+        things = np.concatenate([truth.object_position[-1], truth.object_quaternion[-1]], axis=1)
+        poses = np.concatenate([links, things]).astype(np.float32)
+        moved = np.ones(len(poses), bool) if self._tick % REFRESH == 0 else (poses != self._sent).any(axis=1)
+        self._sent = poses
+        names, rows = (*LINKS, *truth.object_names), poses.tolist()
+        return FrameTransforms(
+            transforms=[_transform(at, PARENTS.get(names[i], "world"), names[i], rows[i]) for i in moved.nonzero()[0]]
+        ).encode()
 
     def _events(self, step: Step) -> Iterator[tuple[LogLevel, str]]:
         if step.skill != self._skill:
@@ -134,29 +138,25 @@ class Drawing:
                 break
 
 
-def quaternions(rotation: np.ndarray) -> np.ndarray:
-    """Unit quaternions xyzw of rotation matrices, (n, 3, 3) -> (n, 4), all at once.
+def link_transforms(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Translation (9, 3) [m] and quaternion xyzw (9, 4) of `LINKS` at q (10,), each in the one before, or the world.
 
-    Bar-Itzhack 2000, eq. 15, as in robotctl.geometry.quaternion_from_matrix.
+    A joint only turns its link about the link's own z axis.
     """
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = np.moveaxis(rotation, 0, -1)
-    rows = [
-        [xx - yy - zz, yx + xy, zx + xz, zy - yz],
-        [yx + xy, yy - xx - zz, zy + yz, xz - zx],
-        [zx + xz, zy + yz, zz - xx - yy, yx - xy],
-        [zy - yz, xz - zx, yx - xy, xx + yy + zz],
-    ]
-    q = np.linalg.eigh(np.moveaxis(np.array(rows), -1, 0))[1][:, :, -1]
-    return np.where(q[:, 3:] >= 0, q, -q)
+    half = np.append(q[2:], 0.0)[:, None] / 2
+    translation = _MOUNT_AT.copy()
+    translation[0, :2] = q[:2]
+    return translation, _MOUNT_TURN * np.cos(half) + _MOUNT_TURN @ _Z * np.sin(half)
 
 
-def _transform(at: Timestamp, name: str, position: Sequence[float], quaternion: Sequence[float]) -> FrameTransform:
+def _transform(at: Timestamp, parent: str, child: str, pose: Sequence[float]) -> FrameTransform:
+    x, y, z, qx, qy, qz, qw = pose
     return FrameTransform(
         timestamp=at,
-        parent_frame_id="world",
-        child_frame_id=name,
-        translation=_vector(position),
-        rotation=_quaternion(quaternion),
+        parent_frame_id=parent,
+        child_frame_id=child,
+        translation=Vector3(x=x, y=y, z=z),
+        rotation=Quaternion(x=qx, y=qy, z=qz, w=qw),
     )
 
 

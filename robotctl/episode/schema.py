@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from numba import njit
 
 PROTO = """
 message ObjectReading {
@@ -88,14 +89,10 @@ message Truth {
   repeated string objects = 2;
   repeated string people = 3;
   int32 keypoints_per_person = 4;
-  bytes time = 5;
-  bytes q = 6;
-  bytes dq = 7;
-  bytes opening = 8;
-  bytes object_position = 9;
-  bytes object_quaternion = 10;
-  bytes keypoints = 11;
-  repeated Contact contacts = 12;
+  bytes robot = 5;
+  bytes things = 6;
+  bytes persons = 7;
+  repeated Contact contacts = 8;
 }
 
 message Status {
@@ -161,15 +158,27 @@ def pack(array: np.ndarray) -> bytes:
     before it lead (their bit patterns extrapolated, modulo 2^64), sign bit last; and then the first byte of every
     number, the second byte of every number, and so on.
     """
-    array = np.asarray(array, dtype="<f8")
+    array = np.ascontiguousarray(array, dtype="<f8")
     if array.size == 0:
         return b""
-    bits = np.ascontiguousarray(array.reshape(len(array), -1).T).view(np.int64)
-    left = bits.copy()
-    left[:, 1:] -= bits[:, :-1]
-    left[:, 2:] -= bits[:, 1:-1] - bits[:, :-2]
-    left = (left << 1) ^ (left >> 63)
-    return np.ascontiguousarray(left).view(np.uint8).reshape(-1, 8).T.tobytes()
+    return _packed(array.reshape(len(array), -1).view(np.int64)).tobytes()  # type: ignore[no-any-return]
+
+
+@njit(cache=True)
+def _packed(bits):
+    samples, columns = bits.shape
+    out = np.empty((8, columns, samples), np.uint8)
+    for column in range(columns):
+        one = two = np.int64(0)  # the sample before, and the one before that
+        for k in range(samples):
+            now = bits[k, column]
+            led = one if k < 2 else 2 * one - two
+            left = now - led
+            left = (left << 1) ^ (left >> 63)
+            for byte in range(8):
+                out[byte, column, k] = (left >> (8 * byte)) & 255
+            two, one = one, now
+    return out
 
 
 def unpack(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
