@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
+import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
+import trimesh
 
 from robotctl.drawing.bodies import robot_figure
 from robotctl.drawing.camera import Camera, overview
+from robotctl.drawing.gltf import baked
 from robotctl.drawing.portrait import Portraitist
 from robotctl.drawing.raster import Textures, picture, soup
 from robotctl.drawing.shapes import box, read_figure, read_mesh, simplified
@@ -67,6 +73,22 @@ def test_pictures_show_what_is_nearer_and_cast_its_shadow() -> None:
     assert darker.sum() > 100
     behind = Camera(np.array([0.0, 0.0, 0.5]), np.array([0.0, 5.0, 0.5]))  # half of the ground is behind the camera
     assert (np.ptp(picture(soup([ground], Textures()), Textures(), behind, 160, 120)[-1].astype(int)) < 20).all()
+
+
+def test_a_glb_holds_the_triangles_and_how_the_light_falls_on_them() -> None:
+    block = box(np.array([1.0, 2.0, 3.0]), np.array([0.3, 0.2, 0.1]), 0.0, (0.8, 0.4, 0.0))
+    data = baked([block, box(np.zeros(3), np.ones(3), 0.0, (0.2, 0.2, 0.2))])
+    found = trimesh.load(io.BytesIO(data), file_type="glb", force="mesh")
+    assert len(found.faces) == 24
+    assert np.allclose(found.bounds, [[-1.0, -1.0, -1.0], [1.3, 2.2, 3.1]])
+    length = struct.unpack_from("<I", data, 12)[0]
+    view = json.loads(data[20 : 20 + length])["bufferViews"][1]  # colours, which trimesh leaves out beside a material
+    colors = np.frombuffer(data, np.uint8, view["byteLength"], 28 + length + view["byteOffset"]).reshape(-1, 4)[:, :3]
+    colors = colors.astype(float)
+    top, bottom = (colors[np.isclose(found.vertices[:, 2], z)].max(axis=0) for z in (3.1, 2.9))
+    assert top[0] / top[1] == pytest.approx((0.8 / 0.4) ** 2.3, rel=0.1), "linear light of 0.8 and 0.4 in sRGB"
+    assert len({tuple(color) for color in colors[np.isclose(found.vertices[:, 2], 3.1)]}) > 1, "sides are lit apart"
+    assert top[0] >= bottom[0]
 
 
 def test_a_scene_is_drawn_with_who_is_in_it_and_the_same_each_time() -> None:

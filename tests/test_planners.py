@@ -154,7 +154,7 @@ def some_plan() -> Plan:
 def test_only_plans_are_taken_for_plans() -> None:
     plan = some_plan()
     assert is_readable(plan)
-    assert is_readable(replace(plan, margins={"speed": Margin(0.1, 0.0, 0.0)}))
+    assert is_readable(replace(plan, margins={"speed": Margin(0.1, 0.0, 0.0, 0.1)}))
     wrong = [
         None, "plan", {}, np.zeros(11), [plan], ZeroDivisionError("no"), TimeoutError(),
         replace(plan, dq_ref=plan.dq_ref[:5]), replace(plan, q_ref=plan.q_ref[:, :7]), replace(plan, ddq_ref=None),

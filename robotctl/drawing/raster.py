@@ -16,7 +16,8 @@ from robotctl.drawing.camera import Camera
 from robotctl.drawing.shapes import TEXTURE, Mesh, read_texture
 
 NEAR = 0.05  # nothing nearer to the eye is drawn [m]
-AMBIENT, DIFFUSE = 0.62, 0.45  # how bright a surface is that the light does not, or fully does, reach
+AMBIENT, DIFFUSE = 0.62, 0.45  # how bright a surface is that the light does not reach, and what a full light adds
+ROUND = 0.06  # tells surfaces that are turned away from the light from each other
 SHADE = 0.72  # of the brightness in a shadow
 SHADOW = 1024  # pixels of the shadow map, each way
 BIAS = 0.02  # surfaces this near behind another are not in its shadow [m]
@@ -111,6 +112,12 @@ def _smoothed(faces, area, unit, at_vertex, starts):
             length = max(np.sqrt(x * x + y * y + z * z), 1e-12)
             out[f, k, 0], out[f, k, 1], out[f, k, 2] = x / length, y / length, z / length
     return out
+
+
+def lit(normals: np.ndarray) -> np.ndarray:
+    """How bright surfaces with these normals (..., 3) are where there is no shadow, (...)."""
+    tilt = normals @ (LIGHT / np.linalg.norm(LIGHT))
+    return np.asarray(AMBIENT + DIFFUSE * np.maximum(tilt, 0.0) + ROUND * tilt)
 
 
 def picture(parts: Soup, textures: Textures, camera: Camera, width: int, height: int, smooth: int = 2) -> np.ndarray:
@@ -256,7 +263,7 @@ def _triangle(
                 sx += p * frame[0, d]
                 sy += p * frame[1, d]
                 sz += p * frame[2, d]
-            bright = AMBIENT + DIFFUSE * max(tilt, 0.0) + 0.06 * tilt
+            bright = AMBIENT + DIFFUSE * max(tilt, 0.0) + ROUND * tilt
             if tilt > GRAZING:
                 su, sv = int(sx * scale + 0.5 * size), int(sy * scale + 0.5 * size)
                 hidden = 0

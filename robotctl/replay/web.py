@@ -20,7 +20,6 @@ from robotctl.replay.timeline import UNITS, Timeline, thinned
 if TYPE_CHECKING:
     import viser
 
-PANEL = 0.16  # the panel hides the right of the picture: the scene is moved by this share of its width
 RATE = 20.0  # frames a second while it plays
 SPEEDS = ("0.25", "0.5", "1", "2", "4")
 POINTS = 500  # of a curve in a plot
@@ -42,10 +41,11 @@ class Page:
         self._speed = 1.0
         self._shown = shown
         shown.gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
+        shown.gui.main_panel.dock_right()
         shown.gui.set_panel_label(title)
         with shown.atomic():
             self._scenery = Scenery(shown.scene, stage)
-        point_of_view(shown, stage, PANEL)
+        point_of_view(shown, stage)
         self._controls(shown, verdict)
         tabs = shown.gui.add_tab_group()
         found = events(line)
