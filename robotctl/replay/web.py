@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robotctl.errors import UsageError
+from robotctl.judge.judge import NEAR
 from robotctl.replay.events import LEAD, Event, events
 from robotctl.replay.guarded import LOOPBACK, is_loopback, server
 from robotctl.replay.scenery import Scenery, point_of_view
@@ -20,6 +21,7 @@ from robotctl.replay.timeline import UNITS, Timeline, thinned
 if TYPE_CHECKING:
     import viser
 
+WIDE = 390  # the panel [pixels]
 RATE = 20.0  # frames a second while it plays
 SPEEDS = ("0.25", "0.5", "1", "2", "4")
 POINTS = 500  # of a curve in a plot
@@ -42,6 +44,7 @@ class Page:
         self._shown = shown
         shown.gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
         shown.gui.main_panel.dock_right()
+        shown.gui.main_panel.set_width(WIDE)
         shown.gui.set_panel_label(title)
         with shown.atomic():
             self._scenery = Scenery(shown.scene, stage)
@@ -52,7 +55,9 @@ class Page:
         with tabs.add_tab(f"What happened ({len(found)})"):
             self._events(shown, found)
         with tabs.add_tab("True margins"):
-            shown.gui.add_html(f'<div style="{SMALL}">Below 0 a guardrail is violated. Gaps: far, or silent.</div>')
+            shown.gui.add_html(
+                f'<div style="{SMALL}">Below 0 a guardrail is violated. At the top: far from it, or silent.</div>'
+            )
             self._plots = [_Plot(shown, unit, line) for unit in UNITS if _shown(line, unit)]
         self.seek(0)
 
@@ -145,10 +150,13 @@ class _Plot:
 
         every = max(1, len(line.time) // POINTS)
         self._time = np.array(line.time[::every])
-        curves = {name: thinned(values, every) for name, values in line.judged.items() if line.units.get(name) == unit}
-        self._curves = curves
-        top = max(float(np.nanmax(curve)) for curve in curves.values())
-        low = min(0.0, *(float(np.nanmin(curve)) for curve in curves.values()))
+        top = NEAR[unit]
+        self._curves = curves = {
+            name: np.nan_to_num(thinned(values, every), nan=top)
+            for name, values in line.judged.items()
+            if line.units.get(name) == unit and np.isfinite(values).any()
+        }
+        low = min(0.0, *(float(curve.min()) for curve in curves.values()))
         self._ends = low, top
         series: list[uplot.Series] = [uplot.Series(label="s")]
         for i, name in enumerate(curves):
@@ -157,7 +165,7 @@ class _Plot:
         self._handle = shown.gui.add_uplot(
             self._data(float(self._time[0])),
             tuple(series),
-            title=f"[{UNITS[unit]}]",
+            title=f"margins [{UNITS[unit]}]",
             scales={"x": uplot.Scale(time=False), "y": uplot.Scale(range=(low, 1.05 * top))},
             legend=uplot.Legend(show=True),
             height=190,
