@@ -34,7 +34,6 @@ TOPICS = {
 }
 _CLASS = {name: message_class(name) for name in TOPICS.values()}
 _Margin, _Foreseen, _Named = message_class("Margin"), message_class("Foreseen"), message_class("Named")
-_NOWHERE = float("nan")
 
 Message = Any  # a protobuf message of robotctl.episode.schema
 
@@ -52,9 +51,7 @@ def encode(step: Step) -> dict[str, bytes]:
         messages["/plan"] = encode_plan(step.plan)
     if step.timing is not None:
         timing = step.timing
-        messages["/timing"] = _CLASS["Timing"](
-            plan_ms=timing.plan_ms, filter_ms=timing.filter_ms, tick_ms=timing.tick_ms
-        )
+        messages["/timing"] = _CLASS["Timing"](plan_ms=timing.plan_ms, filter_ms=timing.filter_ms)
     return {topic: messages[topic].SerializeToString() for topic in TOPICS if topic in messages}
 
 
@@ -76,7 +73,7 @@ def decode(messages: dict[str, bytes]) -> Step:
         margins={m.id: (m.present, m.predicted) for m in status.margins},
         distance_to_people=status.distance_to_people,
         message=status.message,
-        timing=Timing(timing.plan_ms, timing.filter_ms, timing.tick_ms) if timing is not None else None,
+        timing=Timing(timing.plan_ms, timing.filter_ms) if timing is not None else None,
         braked=status.braked,
         judged={margin.name: margin.value for margin in status.judged},
     )
@@ -230,7 +227,7 @@ def encode_verdict(verdict: VerdictSummary) -> Message:
         tightest=verdict.tightest,
         scale=verdict.scale,
         stopped=verdict.stopped,
-        margins=[_Margin(id=k, present=_NOWHERE, predicted=v) for k, v in verdict.margins.items()],
+        margins=[_Named(name=name, value=margin) for name, margin in verdict.margins.items()],
     )
 
 
@@ -243,7 +240,7 @@ def decode_verdict(message: Message) -> VerdictSummary:
         tightest=message.tightest,
         scale=message.scale,
         stopped=message.stopped,
-        margins={m.id: m.predicted for m in message.margins},
+        margins={margin.name: margin.value for margin in message.margins},
     )
 
 

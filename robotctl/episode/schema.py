@@ -79,7 +79,7 @@ message Verdict {
   string tightest = 5;
   double scale = 6;
   bool stopped = 7;
-  repeated Margin margins = 8;
+  repeated Named margins = 8;
 }
 
 message Contact { double time = 1; string link = 2; string other = 3; double distance = 4; double force = 5; }
@@ -110,7 +110,7 @@ message Status {
   repeated Named judged = 12;
 }
 
-message Timing { double plan_ms = 1; double filter_ms = 2; double tick_ms = 3; }
+message Timing { double plan_ms = 1; double filter_ms = 2; }
 """
 
 _PACKAGE = "robotctl"

@@ -57,7 +57,6 @@ class Timing:
 
     plan_ms: float
     filter_ms: float
-    tick_ms: float = 0.0  # the whole cycle: perceive, plan, filter, simulate, judge
 
 
 @dataclass(frozen=True)

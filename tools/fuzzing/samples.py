@@ -146,5 +146,5 @@ def _step(tick: int, rng: np.random.Generator) -> Step:
         margins={"speed": (0.3, -0.1)},
         distance_to_people=0.7,
         message="a person comes near" if tick == 3 else "",
-        timing=Timing(12.0, 0.5, 20.0),
+        timing=Timing(12.0, 0.5),
     )
