@@ -139,14 +139,14 @@ def _html(log: EpisodeLog, line: Timeline, out: Path) -> None:
 
 def _video(log: EpisodeLog, line: Timeline, out: Path, speed: float) -> None:
     """Writes the video."""
-    from robotctl.cli.timeline_view import plain_heading
     from robotctl.cli.view import time_bar
     from robotctl.files import show_path
     from robotctl.replay.stage import stage
     from robotctl.replay.video import video
 
+    title = f"{log.metadata.get('task', '?')} seed {log.metadata.get('seed', '?')}"
     with time_bar(line.end, "drawing") if sys.stderr.isatty() else nullcontext(lambda time: None) as progress:
-        video(out, plain_heading(log)[0], stage(log, line.start, line.end), line, speed, progress)
+        video(out, title, stage(log, line.start, line.end), line, speed, progress)
     typer.echo(f"wrote {show_path(out)} ({out.stat().st_size / 1e6:.1f} MB)", err=True)
 
 
