@@ -16,7 +16,7 @@ _ARRAY, _ELEMENTS = 34962, 34963  # targets of buffer views
 
 
 def baked(meshes: Sequence[Mesh]) -> bytes:
-    """A .glb file (glTF 2.0, clause 4) of opaque meshes, seen from both sides, as bright as the light makes them.
+    """A .glb file (glTF 2.0, clause 4) of opaque meshes as bright as the light makes them, seen from their outer side.
 
     Its material is unlit (extension KHR_materials_unlit): colours are shown as they are.
     """
@@ -42,7 +42,7 @@ def baked(meshes: Sequence[Mesh]) -> bytes:
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0}],
         "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "COLOR_0": 1}, "indices": 2, "material": 0}]}],
-        "materials": [{"doubleSided": True, "extensions": {"KHR_materials_unlit": {}}}],
+        "materials": [{"extensions": {"KHR_materials_unlit": {}}}],
         "accessors": [
             {
                 "bufferView": 0, "componentType": _FLOAT, "count": len(points), "type": "VEC3",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PLAN = (30, 110, 220)  # colours, red green blue
 TUBE = (245, 170, 30)
 TUBE_OPACITY = 0.16
-WIDTH = 0.012  # of the planned way [m]
+BEAD = 0.009  # of the planned way, a tenth of a second each [m]
 FEW = 150  # triangles that a mesh may always have
 MOST = 80  # spheres of a tube that are drawn
 
@@ -43,24 +43,8 @@ class Scenery:
             if body.name in stage.labels:
                 scene.add_label(f"/{body.name}/name", stage.labels[body.name], position=(0.0, 0.0, 0.25))
             self._frames.append(frame)
-        self._plan = scene.add_line_segments(
-            "/plan", np.zeros((1, 2, 3), np.float32), PLAN, thickness=WIDTH, visible=False
-        )
-        ball_vertices, ball_faces = ball()
-        self._tube = scene.add_batched_meshes_simple(
-            "/tube",
-            ball_vertices,
-            ball_faces,
-            batched_wxyzs=np.tile([1.0, 0.0, 0.0, 0.0], (1, 1)),
-            batched_positions=np.zeros((1, 3)),
-            batched_scales=np.zeros(1),
-            batched_colors=TUBE,
-            opacity=TUBE_OPACITY,
-            lod="off",
-            material="toon3",
-            cast_shadow=False,
-            receive_shadow=False,
-        )
+        self._plan = _balls(scene, "/plan", PLAN, None)
+        self._tube = _balls(scene, "/tube", TUBE, TUBE_OPACITY)
         self._shown: tuple[np.ndarray, np.ndarray] | None = None
         self._way: np.ndarray | None = None
 
@@ -75,25 +59,43 @@ class Scenery:
                 frame.wxyz = quaternion[i]
         self._shown = position, quaternion
         self._show_plan(stage.plans[tick] if plan else np.zeros((0, 3)))
-        self._show_tube(stage.tube(tick) if tube else np.zeros((0, 4)))
+        spheres = stage.tube(tick) if tube else np.zeros((0, 4))
+        _put(self._tube, spheres[:: max(1, -(-len(spheres) // MOST))])
 
     def _show_plan(self, way: np.ndarray) -> None:
         if self._way is not None and np.array_equal(way, self._way):
             return
         self._way = way
-        if len(way) > 1:
-            self._plan.points = np.stack([way[:-1], way[1:]], axis=1).astype(np.float32)
-        self._plan.visible = len(way) > 1
+        _put(self._plan, np.column_stack([way, np.full(len(way), BEAD)]))
 
-    def _show_tube(self, spheres: np.ndarray) -> None:
-        if len(spheres) == 0:
-            self._tube.visible = False
-            return
-        spheres = spheres[:: -(-len(spheres) // MOST)].astype(np.float32)
-        self._tube.batched_positions = spheres[:, :3]
-        self._tube.batched_scales = spheres[:, 3]
-        self._tube.batched_wxyzs = np.tile(np.array([1.0, 0.0, 0.0, 0.0], np.float32), (len(spheres), 1))
-        self._tube.visible = True
+
+def _balls(scene: viser.SceneApi, name: str, color: tuple[int, int, int], opacity: float | None) -> Any:
+    """Room for spheres of one colour; see `_put`."""
+    vertices, faces = ball()
+    return scene.add_batched_meshes_simple(
+        name,
+        vertices,
+        faces,
+        batched_wxyzs=np.array([[1.0, 0.0, 0.0, 0.0]]),
+        batched_positions=np.zeros((1, 3)),
+        batched_scales=np.zeros(1),
+        batched_colors=color,
+        opacity=opacity,
+        lod="off",
+        material="toon3",
+        cast_shadow=False,
+        receive_shadow=False,
+        visible=False,
+    )
+
+
+def _put(balls: Any, spheres: np.ndarray) -> None:
+    """Shows spheres x y z r (n, 4) [m]."""
+    balls.visible = len(spheres) > 0
+    if len(spheres):
+        balls.batched_positions = spheres[:, :3].astype(np.float32)
+        balls.batched_scales = spheres[:, 3].astype(np.float32)
+        balls.batched_wxyzs = np.tile(np.array([1.0, 0.0, 0.0, 0.0], np.float32), (len(spheres), 1))
 
 
 def point_of_view(server: viser.ViserServer, stage: Stage) -> None:
