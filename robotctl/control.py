@@ -34,6 +34,7 @@ from robotctl.simulation.bullet import BulletSimulator
 from robotctl.simulation.faults import NO_FAULTS, Faults
 from robotctl.state import N_JOINTS, Observation, Truth
 from robotctl.task import Task, spoken_of
+from robotctl.versions import versions
 from robotctl.world_model.composite import LearnedWorldModel, load_world_model
 
 ARMS = ("full", "none", "filter-only", "planner-only")
@@ -294,6 +295,7 @@ def metadata(task: Task, options: RunOptions, guardrails: GuardrailSet, model: L
     """What was run, in words."""
     return {
         "robotctl": robotctl.__version__,
+        "versions": json.dumps(versions(), sort_keys=True),
         "task": task.name,
         "seed": str(options.seed),
         "arm": options.arm,

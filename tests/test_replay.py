@@ -144,12 +144,14 @@ def test_an_interrupted_episode_is_the_same_again(tmp_path: Path) -> None:
 
 def test_a_log_of_another_world_is_found_out(log: EpisodeLog) -> None:
     """The check bites: with another seed the first thing to differ is named, with both values."""
-    found = verify(replace(log, metadata={**log.metadata, "seed": "1004"}))
+    others = json.dumps({"numpy": "0.1", "python": json.loads(log.metadata["versions"])["python"]})
+    found = verify(replace(log, metadata={**log.metadata, "seed": "1004", "versions": others}))
     difference = found.first_difference
     assert difference is not None
     assert difference.step == 0
     assert difference.where.startswith("/observation")
     assert difference.logged != difference.again
+    assert found.note == f"recorded with numpy 0.1, now {np.__version__}"
 
 
 def test_a_model_that_is_not_there_is_asked_for(log: EpisodeLog) -> None:

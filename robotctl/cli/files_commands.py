@@ -157,7 +157,7 @@ def tasks_schema(
 @tasks_app.command("render")
 def tasks_render(
     words: TaskAndOutput,
-    at: Annotated[float, typer.Option(help="Time of the picture [s].", min=0, max=600)] = 0.0,
+    at: Annotated[float, typer.Option(help="Time of the picture in seconds.", min=0, max=600)] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the start and the people.", min=0)] = 0,
     size: Size = "1280x720",
     azimuth: Azimuth = 70.0,

@@ -37,13 +37,21 @@ def replay(
         Path | None, typer.Option(help="Write an .mp4 file: the scene, and its margins below.", show_default=False)
     ] = None,
     speed: Annotated[float, typer.Option(help="For --video: times real time.", min=0.05, max=100)] = 1.0,
-    start: Annotated[float, typer.Option("--from", help="Begin here [s].", min=0)] = 0.0,
-    end: Annotated[float | None, typer.Option("--to", help="End here [s].", min=0, show_default="the end")] = None,
+    start: Annotated[float, typer.Option("--from", help="Begin here, in seconds.", min=0)] = 0.0,
+    end: Annotated[
+        float | None, typer.Option("--to", help="End here, in seconds.", min=0, show_default="the end")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Shows what happened when, and how honest the plans were; of an episode that was cut short, what there is.
 
-    --web and --html show the scene itself, with everything that happened one click away (they need robotctl[web]).
+    robotctl replay episodes/E.mcap --from 10 --to 20
+
+    robotctl replay episodes/E.mcap --web
+
+    robotctl replay episodes/E.mcap --video run.mp4 --speed 4
+
+    --web and --html show the scene itself, with everything that happened one click away (they need the extra `web`).
     --judge recomputes the verdict from the recorded ground truth. --verify simulates everything again, from the seed
     and the files in the episode, and compares every number of every step. Exit code 1 if either finds a difference.
     """

@@ -64,7 +64,9 @@ class EpisodeLog:
             try:
                 step = decode(messages)
             except (DecodeError, ValueError, KeyError) as error:
-                raise InvalidFileError(f"{show_path(self.path)}: a step cannot be decoded: {error!r}") from None
+                raise InvalidFileError(
+                    f"{show_path(self.path)}: a step cannot be decoded; was it recorded by another robotctl? ({error})"
+                ) from None
             yield step
 
     @property

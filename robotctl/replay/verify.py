@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from robotctl.episode.bundle import ATTACHMENT, unbundled
 from robotctl.episode.codec import TOPICS, decode_truth, encode
@@ -23,6 +24,7 @@ from robotctl.episode.reader import EpisodeLog
 from robotctl.episode.schema import message_class
 from robotctl.episode.step import Step
 from robotctl.errors import InvalidFileError, UsageError
+from robotctl.versions import versions
 
 COMPARED = tuple(topic for topic in TOPICS if topic not in EXCLUDED)
 
@@ -115,8 +117,6 @@ def verify(log: EpisodeLog, model: Path | None = None, observe: Callable[[float]
     model: the world model's file, if it is not the packaged one and has been moved; observe: told of every time [s]
     that is compared. InvalidFileError or UsageError when the log does not say all that is needed.
     """
-    from pydantic import TypeAdapter
-
     from robotctl.control import RunOptions, run_episode
     from robotctl.guardrails.load import load_guardrails
     from robotctl.planning import registry
@@ -150,8 +150,22 @@ def verify(log: EpisodeLog, model: Path | None = None, observe: Callable[[float]
             raise InvalidFileError(f"{log.path}: the attached guardrails are not those that were in force")
         with contextlib.suppress(_Diverged, _LogEnds):
             run_episode(task, options, record=lambda *_: comparison)
-    note = "" if log.complete else f"the log ends early ({log.damage}); what is there was compared"
-    return Verified(comparison.steps, comparison.difference, note)
+    notes = [] if log.complete else [f"the log ends early ({log.damage}); what is there was compared"]
+    if comparison.difference is not None:
+        notes += _other_versions(about)
+    return Verified(comparison.steps, comparison.difference, "; ".join(notes))
+
+
+def _other_versions(about: Mapping[str, str]) -> Iterator[str]:
+    """What the log was made with that is another here."""
+    try:
+        then = TypeAdapter(dict[str, str]).validate_json(about.get("versions", "{}"))
+    except ValueError:
+        return
+    now = versions()
+    for name in sorted(then.keys() & now.keys()):
+        if then[name] != now[name]:
+            yield f"recorded with {name} {then[name]}, now {now[name]}"
 
 
 def first_difference(topic: str, logged: bytes | None, now: bytes | None) -> tuple[str, str, str]:
