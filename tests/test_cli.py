@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -529,3 +531,16 @@ def test_the_timeline_of_a_run(ran: tuple[dict[str, Any], Path, str]) -> None:
     for before, after in zip(line.skills[:-1], line.skills[1:], strict=True):
         assert before.end == after.start
     assert {len(values) for values in line.margins.values()} <= {len(line.time)}
+
+
+def test_no_help_loses_what_it_has_in_brackets() -> None:
+    """The help's library takes [word] for markup, and shows nothing."""
+
+    def texts(command: click.Command) -> Iterator[str]:
+        yield command.help or ""
+        yield from (getattr(parameter, "help", None) or "" for parameter in command.params)
+        for inner in getattr(command, "commands", {}).values():
+            yield from texts(inner)
+
+    found = [text for text in texts(typer.main.get_command(app)) if re.search(r"(?<!\\)\[[a-z]+\]", text)]
+    assert found == []

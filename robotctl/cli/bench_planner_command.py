@@ -47,7 +47,7 @@ def planner(
 ) -> None:
     """Compares our trajectory optimizer with its peers on the same problems, judged by one independent checker.
 
-    Methods whose library is not installed are left out and named: pip install 'robotctl[bench]'.
+    Methods whose library is not installed are left out and named: they are the extra `bench`.
     """
     from robotctl.bench.planner import bench_answer, chosen_kinds, chosen_methods, expected, run_bench
     from robotctl.bench.planner_journeys import KIND as JOURNEY

@@ -27,8 +27,8 @@ TaskAndOutput = Annotated[
     list[str], typer.Argument(metavar="[TASK] OUT.png", help="A task by name or file, and the picture to write.")
 ]
 Size = Annotated[str, typer.Option(help="Width x height in pixels.")]
-Azimuth = Annotated[float, typer.Option(help="Where the camera stands: 90 south, 0 west [deg].")]
-Elevation = Annotated[float, typer.Option(help="How high the camera stands [deg].", min=1, max=85)]
+Azimuth = Annotated[float, typer.Option(help="Where the camera stands: 90 south, 0 west, in degrees.")]
+Elevation = Annotated[float, typer.Option(help="How high the camera stands, in degrees.", min=1, max=85)]
 
 scenes_app = typer.Typer(help="Rooms: what is in them and where.", no_args_is_help=True)
 tasks_app = typer.Typer(help="What is asked of the robot, and which people are around.", no_args_is_help=True)
