@@ -29,19 +29,23 @@ from robotctl.control import RunOptions, run_episode
 from robotctl.task import load_task
 run_episode(load_task("kitchen/put-away-knife"), RunOptions(seed=int(sys.argv[1]), out=Path(sys.argv[2])),
             lambda progress: print(progress.time, flush=True))
+print("over", flush=True)
 """
 LONGEST = 12.0  # a run is killed within so many seconds after its first tick [s]
 
 
-def kill_one(path: Path, seed: int, after: float) -> dict[str, Any]:
-    """Starts a run, kills it `after` seconds of real time, and reads its log."""
+def kill_one(path: Path, seed: int, after: float) -> dict[str, Any] | None:
+    """Starts a run, kills it `after` seconds of real time, and reads its log; None if it was over before."""
     process = subprocess.Popen([sys.executable, "-c", RUN, str(seed), str(path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(after)
     os.kill(process.pid, signal.SIGKILL)
-    told = [float(line) for line in process.stdout.read().split()]
+    words = process.stdout.read().split()
     process.wait()
+    if "over" in words:
+        return None
+    told = [float(word) for word in words]
     last = told[-1] if told else 0.0
     try:
         log = read_episode(path)
@@ -71,15 +75,15 @@ def main() -> int:
     answer = options.folder / "kills.json"
     rows: list[dict[str, Any]] = json.loads(answer.read_text()) if answer.exists() else []
     moments = random.Random(options.seed)
-    for i in range(options.kills):
+    while len(rows) < options.kills:
         after = moments.uniform(0.0, LONGEST)
-        if i < len(rows):
-            continue
-        path = options.folder / f"kill{i}.mcap"
+        path = options.folder / f"kill{len(rows)}.mcap"
         path.unlink(missing_ok=True)
-        rows.append(kill_one(path, 1000 + i, after))
-        answer.write_text(json.dumps(rows, indent=1))
-        print(rows[-1], flush=True)
+        row = kill_one(path, 1000 + len(rows), after)
+        if row is not None:
+            rows.append(row)
+            answer.write_text(json.dumps(rows, indent=1))
+        print(row or f"over before {after:.1f} s: another moment", flush=True)
     lost = [row.get("lost_s", float("inf")) for row in rows]
     bad = [row for row in rows if not row["readable"] or row.get("success") or row.get("complete")]
     print(f"{len(rows)} kills: {len(bad)} not readable or taken for whole; lost at most {max(lost):.2f} s")
