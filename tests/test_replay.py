@@ -25,7 +25,7 @@ from robotctl.replay import verify as verify_module
 from robotctl.replay.events import events
 from robotctl.replay.guarded import admitted, is_loopback
 from robotctl.replay.predictions import Promises, Receipt, predictions
-from robotctl.replay.stage import stage
+from robotctl.replay.stage import beads, stage
 from robotctl.replay.timeline import timeline
 from robotctl.replay.verify import first_difference, verify
 from robotctl.robot import forward
@@ -225,6 +225,16 @@ def test_a_stage_holds_everything_where_it_was(log: EpisodeLog) -> None:
     assert gap.min() < 0.0, "the tube begins at the hand"
     assert len(found.tube(0)) == 0, "a robot that stands sweeps nothing"
     assert max(len(way) for way in found.plans) > 5
+
+
+def test_a_way_is_a_string_of_beads() -> None:
+    way = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.1, 0.1, 0.0]])
+    found = beads(way)
+    gaps = np.linalg.norm(np.diff(found[:, :3], axis=0), axis=1)
+    assert gaps.max() < 2.2 * found[0, 3]
+    assert np.allclose(found[[0, -1], :3], way[[0, -1]])
+    assert len(beads(50 * way)) == 60
+    assert len(beads(np.zeros((0, 3)))) == len(beads(np.zeros((9, 3)))) == 0
 
 
 def test_events_are_what_the_timeline_tells(log: EpisodeLog) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from robotctl.drawing.gltf import baked
 from robotctl.drawing.shapes import Mesh, ball
-from robotctl.replay.stage import Stage
+from robotctl.replay.stage import Stage, beads
 
 if TYPE_CHECKING:
     import viser
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 PLAN = (30, 110, 220)  # colours, red green blue
 TUBE = (245, 170, 30)
 TUBE_OPACITY = 0.16
-BEAD = 0.009  # of the planned way, a tenth of a second each [m]
 FEW = 150  # triangles that a mesh may always have
 MOST = 80  # spheres of a tube that are drawn
 
@@ -66,7 +65,7 @@ class Scenery:
         if self._way is not None and np.array_equal(way, self._way):
             return
         self._way = way
-        _put(self._plan, np.column_stack([way, np.full(len(way), BEAD)]))
+        _put(self._plan, beads(way))
 
 
 def _balls(scene: viser.SceneApi, name: str, color: tuple[int, int, int], opacity: float | None) -> Any:

@@ -39,6 +39,19 @@ class Stage:
         return self.certified.tube(self.steps[tick])
 
 
+BEAD = 0.01  # [m]
+BEADS = 60  # at most
+
+
+def beads(way: np.ndarray) -> np.ndarray:
+    """A way (n, 3) as a string of spheres x y z r (m, 4) [m]; (0, 4) if it leads nowhere."""
+    far = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(way, axis=0), axis=1))]) if len(way) else np.zeros(1)
+    if far[-1] < BEAD:
+        return np.zeros((0, 4))
+    at = np.linspace(0.0, far[-1], min(BEADS, 2 + int(far[-1] / (2 * BEAD))))
+    return np.column_stack([*(np.interp(at, far, way[:, d]) for d in range(3)), np.full(len(at), BEAD)])
+
+
 def stage(log: EpisodeLog, start: float = 0.0, end: float = np.inf) -> Stage:
     """The stage of an episode from `start` to `end` [s]; its scene comes from the log."""
     if ATTACHMENT not in log.attachments:

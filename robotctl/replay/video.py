@@ -13,14 +13,13 @@ from robotctl.drawing.camera import Camera
 from robotctl.drawing.painter import Painter, balls
 from robotctl.drawing.raster import Soup
 from robotctl.errors import MissingPartError, UsageError
-from robotctl.replay.stage import Stage
+from robotctl.replay.stage import Stage, beads
 from robotctl.replay.timeline import Timeline, thinned
 
 WIDTH, HEIGHT, STRIP = 960, 540, 180  # of the scene, and of what is below it [pixels]
 RATE = 20  # pictures a second
 PLAN, TUBE = (0.12, 0.43, 0.86), (0.96, 0.67, 0.12)  # colours
 TUBE_OPACITY = 0.035
-THICK = 0.008  # of the planned way [m]
 MOST = 60  # spheres of a tube that are drawn
 INK = "#1b1b1b"
 CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#9a6b00", "#4a9fd0", "#555555")
@@ -69,18 +68,9 @@ def frames(
     strip = _Strip(title, line)
     for now in np.arange(stage.time[0], stage.time[-1] + 1e-9, speed / RATE):
         tick = int(np.searchsorted(stage.time, now + 1e-6) - 1)
-        drawn = _way(stage.plans[tick]), _tube(stage.tube(tick))
+        drawn = balls(beads(stage.plans[tick]), PLAN), _tube(stage.tube(tick))
         yield np.concatenate([painter.picture(stage.placed, tick, WIDTH, HEIGHT, drawn), strip.picture(tick)])
         progress(float(now))
-
-
-def _way(points: np.ndarray) -> Soup:
-    """The planned way of the hand, as a string of beads."""
-    if len(points) < 2:
-        return balls(np.zeros((0, 4)), PLAN)
-    steps = np.linspace(0.0, len(points) - 1.0, 6 * len(points))
-    fine = np.stack([np.interp(steps, np.arange(len(points)), points[:, d]) for d in range(3)], axis=1)
-    return balls(np.column_stack([fine, np.full(len(fine), THICK)]), PLAN)
 
 
 def _tube(spheres: np.ndarray) -> Soup:
