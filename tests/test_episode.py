@@ -216,6 +216,24 @@ def test_a_path_belongs_to_one_episode(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_step_that_cannot_be_written_leaves_the_others_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    steps = [make_step(tick, rng) for tick in range(8)]
+    steps[5] = replace(steps[5], skill=7)  # type: ignore[arg-type]
+
+    def run() -> None:
+        with EpisodeWriter(tmp_path / "e.mcap", {}, {"seed": "0"}) as writer:
+            for step in steps:
+                writer.append(step)
+            writer.close({})
+
+    with pytest.raises(TypeError):
+        run()
+    log = read_episode(tmp_path / "e.mcap")
+    assert not log.complete
+    assert [step.observation.time for step in log.steps] == [steps[i].observation.time for i in (0, 1, 2, 3, 4, 6, 7)]
+
+
 def test_an_unwritable_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EpisodeWriteError):

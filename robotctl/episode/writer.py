@@ -132,13 +132,13 @@ class EpisodeWriter:
     def _flush(self) -> None:
         """Hands over to the disk what has gathered; OSError when it is full."""
         self._flushed_wall = time.monotonic()
-        for step in self._gathered:
+        while self._gathered:  # a step that cannot be written is not tried again, nor are those before it
+            step = self._gathered.pop(0)
             stamp = round(step.observation.time * 1e9)
             for topic, data in self._drawing.draw(step):
                 self._log(topic, data, stamp)
             for topic, data in encode(step).items():
                 self._log(topic, data, stamp)
-        self._gathered.clear()
         self._mcap.flush()
         self._sink.check()
 
