@@ -1,7 +1,7 @@
 """This file turns URDFs and their OBJ meshes into coloured triangles, and joint positions into poses of links.
 
 It reads what the physics engine is given, after robotctl.assets has checked it: OBJ meshes, materials with a diffuse
-colour or a texture (of which only the mean colour is used), fixed, revolute and prismatic joints.
+colour or a texture, fixed, revolute and prismatic joints.
 """
 
 from __future__ import annotations

@@ -37,7 +37,6 @@ class Row:
     skill: str
     intervened: bool
     stopped: bool
-    margin: float  # smallest true margin of a guardrail that was near, in its own unit; inf: none was
     goals_met: int
     last: bool
 
@@ -90,7 +89,6 @@ def rows(log: EpisodeLog, named: Columns) -> Iterator[Row]:
             skill=step.skill,
             intervened=step.verdict.intervened,
             stopped=step.verdict.stopped,
-            margin=min(step.judged.values(), default=np.inf),
             goals_met=step.objective[0],
             last=index == log.count - 1,
         )
