@@ -16,6 +16,11 @@ NEEDED = (
     "typer", "rich", "numpy", "scipy", "pybullet", "numba", "safetensors", "pydantic", "pyyaml", "pint",
     "foxglove-sdk", "mcap", "protobuf", "zstandard",
 )  # fmt: skip
+VIEWERS = (
+    ("viser", "`replay --web` and `--html` need", "web"),
+    ("fast-simplification", "`replay --web` and `--html` need", "web"),
+    ("av", "`replay --video` needs", "export"),
+)
 TRAINING = ("jax", "equinox", "optax")  # `robotctl train` needs them, a run does not
 FREE_SPACE = 1_000_000_000  # an hour of episodes is 0.5 GB [bytes]
 MISSING = 7
@@ -61,6 +66,9 @@ def examine() -> list[Check]:
     checks += [_package(name, True, f"pip install {name}") for name in NEEDED]
     checks += [_physics(), _scenes(), _space(Path.cwd()), _writable("numba cache", _numba_cache())]
     checks += [_package(name, False, f"only `robotctl train` needs it: pip install {name}") for name in TRAINING]
+    checks += [
+        _package(name, False, f"only {what} it: pip install 'robotctl[{extra}]'") for name, what, extra in VIEWERS
+    ]
     return checks
 
 

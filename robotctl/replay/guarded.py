@@ -51,10 +51,11 @@ def _name(address: str) -> str | None:
 def server(host: str = LOOPBACK, port: int = 0) -> Iterator[viser.ViserServer]:
     """A guarded server of viser, on the next free port from `port` on; MissingPartError without viser."""
     try:
+        import fast_simplification  # noqa: F401
         import rich
         import viser
-    except ImportError:
-        raise MissingPartError("pages need viser: pip install 'robotctl[web]'") from None
+    except ImportError as error:
+        raise MissingPartError(f"pages need {error.name}: pip install 'robotctl[web]'") from None
     aloud, rich.print = rich.print, lambda *_, **__: None  # it announces itself, and this page has its own words
     try:
         with guarded(NAMES if is_loopback(host) else NAMES | {host}):
