@@ -163,12 +163,12 @@ def test_a_model_that_is_not_there_is_asked_for(log: EpisodeLog) -> None:
 
 def test_every_compared_topic_is_told_apart() -> None:
     rng = np.random.default_rng(3)
-    a, b = (verify_module.encode(make_step(2, rng)) for _ in range(2))
+    a, b = (verify_module.encode(make_step(tick, rng)) for tick in (2, 4))
     for topic in verify_module.COMPARED:
         where, one, other = first_difference(topic, a[topic], b[topic])
-        if a[topic] != b[topic]:
-            assert where.startswith(topic)
-            assert one != other
+        assert a[topic] != b[topic], "two steps are the same in nothing"
+        assert where.startswith(topic)
+        assert one != other
     assert first_difference("/plan", None, a["/plan"])[1:] == ("nothing", "a message")
 
 

@@ -90,8 +90,7 @@ def people_at(names: Iterable[str], keypoints: np.ndarray) -> Placed:
             meshes = []
             for mesh, color in shown:
                 for part in read_mesh(folder / f"person_{mesh}.obj"):
-                    red, green, blue = color[:3]
-                    meshes.append(Mesh(part.vertices * [1.0, 1.0, extent], part.faces, (red, green, blue)))
+                    meshes.append(Mesh(part.vertices * [1.0, 1.0, extent], part.faces, color))
             bodies.append(Body(f"people/{name}/{capsule.name}", tuple(meshes)))
     middle, turn = capsule_poses(keypoints)
     ticks = len(keypoints)
