@@ -25,6 +25,8 @@ from robotctl.state import N_JOINTS, Observation, State
 STILL = 1e-3  # reference joint speed below which the robot stands [m/s, rad/s]
 WATCHFUL = 1.5  # a robot standing with a person this near is waiting, not stuck [m]
 
+FILTERED = ("full", "filter-only")  # arms in which the safety filter has the last word
+
 
 @dataclass(frozen=True)
 class Cycle:
@@ -45,7 +47,7 @@ class Controller:
         self._scene = scene
         self._estimator = Estimator(scene)
         self._mind = mind
-        self._filter = SafetyFilter(guardrails, scene.kinds) if arm in ("full", "filter-only") else None
+        self._filter = SafetyFilter(guardrails, scene.kinds) if arm in FILTERED else None
         self._waiting = False
 
     def act(self, observation: Observation, brake: bool = False) -> Cycle:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robotctl.controller import FILTERED
 from robotctl.episode.bundle import Unbundled
 from robotctl.episode.reader import EpisodeLog
 from robotctl.guardrails.guardrail import Assumptions
@@ -37,7 +38,7 @@ class Certified:
     def __init__(self, log: EpisodeLog, scene: Scene, files: Unbundled) -> None:
         rules = load_guardrails(files.guardrails, scene, files.relaxed)
         shares = [rule.fraction for rule in rules.guardrails if isinstance(rule, JointLimits)]
-        self._filtered = log.metadata.get("arm", "full") in ("full", "filter-only")
+        self._filtered = log.metadata.get("arm", "full") in FILTERED
         self._limit = BRAKE * LIMIT_SHARE * min(shares, default=1.0)
         self._assumptions: Assumptions = rules.assumptions
         self._kinds = scene.kinds

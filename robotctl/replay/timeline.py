@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from robotctl.controller import FILTERED
 from robotctl.episode.reader import EpisodeLog
 from robotctl.errors import UsageError
 from robotctl.replay.predictions import Honesty, Receipt, predictions, receipt, units_of
@@ -45,6 +46,7 @@ class Timeline:
     judged: dict[str, list[float]] = field(default_factory=dict)  # true margins where small, inf elsewhere
     units: dict[str, str] = field(default_factory=dict)  # of margins, by guardrail id
     honesty: dict[str, Honesty] = field(default_factory=dict)  # of the plans, by guardrail id
+    filtered: bool = True  # the safety filter had the last word
 
     @property
     def start(self) -> float:
@@ -59,7 +61,7 @@ def timeline(log: EpisodeLog, start: float = 0.0, end: float = math.inf) -> Time
     """What happened from `start` to `end` [s]."""
     from robotctl.robot import DQ_MAX
 
-    line = Timeline()
+    line = Timeline(filtered=log.metadata.get("arm", "full") in FILTERED)
     receipts: list[Receipt] = []
     touching: set[tuple[str, str]] = set()
     for step in log.steps:

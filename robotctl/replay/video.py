@@ -103,7 +103,9 @@ class _Strip:
         doing = next((span.what for span in line.skills if span.start <= now <= span.end), "")
         acts = next((span.what for span in line.interventions if span.start <= now <= span.end + 0.5), "")
         near = line.distance[tick]
-        words, color = (f"safety filter acts: {acts}", "#b36b00") if acts else ("safety filter passes", "#2a7d46")
+        words, color = ("safety filter passes", "#2a7d46") if line.filtered else ("no safety filter in this arm", INK)
+        if acts:
+            words, color = f"safety filter acts: {acts}", "#b36b00"
         rows = [
             (f"{now:5.1f} s   {doing}", INK),
             (f"objective: {line.objective[tick]} of {line.objective_total} met", INK),

@@ -192,13 +192,14 @@ def _words(line: Timeline, tick: int) -> str:
     now = line.time[tick]
     doing = next((span.what for span in line.skills if span.start <= now <= span.end), "")
     acted = next((span.what for span in line.interventions if span.start <= now <= span.end + 0.3), "")
+    passes = "passes" if line.filtered else "none in this arm"
     chance = line.appraisal[tick]
     rows = [
         ("now", f"<b>{now:.2f} s</b> {html.escape(doing)}"),
         ("objective", f"{line.objective[tick]} of {line.objective_total} believed met"),
         ("success foreseen", "-" if np.isnan(chance) else f"{100 * chance:.0f} %"),
         ("nearest person", "-" if np.isinf(line.distance[tick]) else f"{line.distance[tick]:.2f} m"),
-        ("safety filter", f'<b style="color:#b36b00">acts: {html.escape(acted)}</b>' if acted else "passes"),
+        ("safety filter", f'<b style="color:#b36b00">acts: {html.escape(acted)}</b>' if acted else passes),
     ]
     grey = 'style="color:#777;padding-right:1em"'
     cells = "".join(f"<tr><td {grey}>{name}</td><td>{text}</td></tr>" for name, text in rows)
